@@ -1,0 +1,175 @@
+"""The contract between data and model: one example, and a validated batch of them."""
+
+import dataclasses
+import enum
+from collections.abc import Callable, Sequence
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Mode(enum.StrEnum):
+    """The two kinds of training batches (method: alternated by batch)."""
+
+    ALIGNMENT = "alignment"
+    REFINEMENT = "refinement"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Example:
+    """One training example as the loader makes it: channels-last bytes, no floats but the soft mask.
+
+    Attributes:
+        image: HxWx3 uint8 RGB, the clean target.
+        artifact_mask: HxW bool, 1 = repaint, never empty.
+        reference: RxRx3 uint8 RGB.
+        reference_mask: RxR bool, the object; all true = unknown.
+        correspondence_mask: RxR float32 in [0, 1], where the hole's content lies on the reference.
+        correspondence_known: False leaves the example out of mIoU.
+        draw: Global draw number (see `rba.draws`).
+        sample_id: ``dataset/shard/key``.
+        weight: Loss weight; 0 = padding.
+    """
+
+    image: np.ndarray
+    artifact_mask: np.ndarray
+    reference: np.ndarray
+    reference_mask: np.ndarray
+    correspondence_mask: np.ndarray
+    correspondence_known: bool
+    draw: int
+    sample_id: str
+    weight: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NormalizedBatch:
+    """Floats of a batch on its device: images and references in [-1, 1], masks in {0, 1}."""
+
+    image: Tensor
+    artifact_mask: Tensor
+    masked_image: Tensor
+    reference: Tensor
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Batch:
+    """A batch of one mode. B examples, H W pixels, R the reference's side.
+
+    Attributes:
+        mode: The mode that all examples share.
+        image: [B, 3, H, W] uint8, the clean target.
+        artifact_mask: [B, 1, H, W] bool, 1 = repaint, never empty.
+        reference: [B, 3, R, R] uint8.
+        reference_mask: [B, 1, R, R] bool, the object; all true = unknown.
+        correspondence_mask: [B, 1, R, R] float in [0, 1], where the hole's content lies.
+        correspondence_known: [B] bool; false = left out of mIoU and counted.
+        draws: [B] int64, global draw numbers.
+        weight: [B] float, 0 = padding.
+        sample_ids: B strings ``dataset/shard/key``.
+
+    Raises:
+        ValueError: If a shape, dtype or range breaks the contract.
+    """
+
+    mode: Mode
+    image: Tensor
+    artifact_mask: Tensor
+    reference: Tensor
+    reference_mask: Tensor
+    correspondence_mask: Tensor
+    correspondence_known: Tensor
+    draws: Tensor
+    weight: Tensor
+    sample_ids: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for name, (shape, dtype) in self._contract().items():
+            tensor = getattr(self, name)
+            if tuple(tensor.shape) != shape or tensor.dtype != dtype:
+                raise ValueError(
+                    f"Batch.{name} is {tensor.dtype} {tuple(tensor.shape)}, expected {dtype} {shape}"
+                )
+        if len(self.sample_ids) != len(self):
+            raise ValueError(f"Batch of {len(self)} has {len(self.sample_ids)} sample ids")
+
+    def _contract(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+        size, _, height, width = self.image.shape
+        side = self.reference.shape[-1]
+        return {
+            "image": ((size, 3, height, width), torch.uint8),
+            "artifact_mask": ((size, 1, height, width), torch.bool),
+            "reference": ((size, 3, side, side), torch.uint8),
+            "reference_mask": ((size, 1, side, side), torch.bool),
+            "correspondence_mask": ((size, 1, side, side), torch.float32),
+            "correspondence_known": ((size,), torch.bool),
+            "draws": ((size,), torch.int64),
+            "weight": ((size,), torch.float32),
+        }
+
+    def __len__(self) -> int:
+        return int(self.image.shape[0])
+
+    @classmethod
+    def collate(cls, mode: Mode, examples: Sequence[Example]) -> "Batch":
+        """Stack examples of one mode, checking what only the loader can check cheaply.
+
+        Raises:
+            ValueError: If the list or an artifact mask is empty, or a soft mask leaves [0, 1].
+        """
+        if not examples:
+            raise ValueError("cannot collate an empty list of examples")
+        for example in examples:
+            if not example.artifact_mask.any():
+                raise ValueError(f"empty artifact mask in {example.sample_id}")
+            soft = example.correspondence_mask
+            if not (0.0 <= float(soft.min()) and float(soft.max()) <= 1.0):
+                raise ValueError(f"correspondence mask of {example.sample_id} leaves [0, 1]")
+        images = {
+            name: _stack([getattr(example, name) for example in examples])
+            for name in ("image", "artifact_mask", "reference", "reference_mask")
+        }
+        return cls(
+            mode=mode,
+            **images,
+            correspondence_mask=_stack([e.correspondence_mask for e in examples]).float(),
+            correspondence_known=torch.tensor([e.correspondence_known for e in examples]),
+            draws=torch.tensor([e.draw for e in examples], dtype=torch.int64),
+            weight=torch.tensor([e.weight for e in examples], dtype=torch.float32),
+            sample_ids=tuple(e.sample_id for e in examples),
+        )
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        changed = {
+            field.name: function(value)
+            for field in dataclasses.fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return dataclasses.replace(self, **changed)
+
+    def to(self, device: torch.device | str, non_blocking: bool = True) -> Self:
+        """Return the batch with its tensors on ``device``."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Self:
+        """Return the batch with its tensors in page-locked memory (the loader calls this)."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    def normalized(self) -> NormalizedBatch:
+        """Turn bytes into floats on the batch's device; the hole is blanked to 0 (mid-grey)."""
+        image = self.image.float() / 127.5 - 1.0
+        mask = self.artifact_mask.float()
+        return NormalizedBatch(
+            image=image,
+            artifact_mask=mask,
+            masked_image=image * (1.0 - mask),
+            reference=self.reference.float() / 127.5 - 1.0,
+        )
+
+
+def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
+    """Stack HxW or HxWxC arrays into [B, C, H, W]."""
+    stacked = torch.from_numpy(np.stack(arrays))
+    return stacked.unsqueeze(1) if stacked.ndim == 3 else stacked.permute(0, 3, 1, 2).contiguous()
