@@ -1,0 +1,94 @@
+"""Configuration: where `conf/` is, how it is composed, and how mistakes in it are reported.
+
+The only room below the entry points that knows Hydra and OmegaConf.
+"""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from rba.errors import InputError
+
+CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "conf"
+
+
+def compose_config(name: str, overrides: Sequence[str] = ()) -> DictConfig:
+    """Compose ``conf/NAME.yaml`` with overrides and check that nothing is left unset.
+
+    Args:
+        name: Path below `conf/` without suffix: ``train`` or ``data_tools/render_objects``.
+        overrides: Hydra overrides such as ``seed=1``.
+
+    Raises:
+        InputError: If a key is unknown, a value does not fit, or a ``???`` is left unset.
+    """
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+            config = compose(name, overrides=list(overrides))
+        require_complete(config)
+        OmegaConf.resolve(config)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise InputError(describe_error(error)) from error
+    return config
+
+
+def require_complete(config: DictConfig) -> None:
+    """Refuse a configuration that still holds ``???``.
+
+    Raises:
+        InputError: Naming every key that must be set.
+    """
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        example = " ".join(f"{key}=VALUE" for key in missing)
+        raise InputError(f"must be set: {', '.join(missing)}; add to the command: {example}")
+
+
+def plain(config: Any) -> Any:
+    """Return a configuration as plain dicts and lists, resolved."""
+    return OmegaConf.to_container(config, resolve=True)
+
+
+def describe_error(error: BaseException) -> str:
+    """Return Hydra's messages along the chain of causes, shortest useful form."""
+    parts: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        text = " ".join(str(cause).split())
+        if text and text not in " ".join(parts):
+            parts.append(text)
+        cause = cause.__cause__
+    return "; ".join(parts)
+
+
+@contextlib.contextmanager
+def user_errors() -> Iterator[None]:
+    """Print an `InputError` as one line and leave with status 2; let everything else through."""
+    try:
+        yield
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def tool_main(name: str, main: Callable[[DictConfig], None]) -> None:
+    """Run a data tool: compose ``conf/data_tools/NAME.yaml`` with the command line's overrides.
+
+    ``--help`` prints the settings with their comments.
+    """
+    path = CONFIG_FOLDER / "data_tools" / f"{name}.yaml"
+    arguments = sys.argv[1:]
+    if any(argument in ("-h", "--help") for argument in arguments):
+        print(f"usage: python data_tools/{name}.py key=value ...\n\n{path.read_text()}", end="")
+        return
+    with user_errors():
+        main(compose_config(f"data_tools/{name}", arguments))
