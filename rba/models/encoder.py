@@ -1,0 +1,81 @@
+"""The reference encoder: DINOv2 patch tokens, class and register tokens dropped."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersModel
+
+from rba.errors import InputError
+from rba.models.sources import Architecture, check_source, require_same
+
+Encoder = Dinov2Model | Dinov2WithRegistersModel
+
+# Statistics of the pictures DINOv2 was trained on (ImageNet), for pixels in [0, 1].
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
+
+
+def load_encoder(source: str | None, architecture: Architecture | None = None) -> Encoder:
+    """Load DINOv2 (S, B, L, g; with or without registers), or build it with random weights.
+
+    Args:
+        source: Local transformers folder or hub id; None builds from ``architecture``.
+        architecture: `Dinov2Config`'s settings.
+
+    Raises:
+        InputError: If the source cannot be opened, is no DINOv2, or disagrees.
+    """
+    if source is None:
+        if architecture is None:
+            raise InputError("the encoder has neither a source nor an architecture; set one")
+        return Dinov2Model(Dinov2Config(**{key: _listed(v) for key, v in architecture.items()}))
+    check_source(source, "")
+    try:
+        config, _ = Dinov2Config.get_config_dict(source)
+    except OSError as error:
+        raise InputError(
+            f"cannot open the encoder {source}: {str(error).splitlines()[0]}; give a local folder"
+        ) from error
+    kinds = {"dinov2": Dinov2Model, "dinov2_with_registers": Dinov2WithRegistersModel}
+    kind = kinds.get(config.get("model_type", ""))
+    if kind is None:
+        raise InputError(
+            f"{source} holds a {config.get('model_type')!r}, not one of {', '.join(kinds)}"
+        )
+    require_same("the encoder", source, architecture or {}, config)
+    return kind.from_pretrained(source)
+
+
+def patch_tokens(encoder: nn.Module, images: Tensor) -> Tensor:
+    """Encode [B, 3, R, R] pixels in [-1, 1] to [B, N, width] patch tokens, row-major.
+
+    Drops the class token, and the register tokens where the encoder has them.
+    """
+    config: Any = encoder.config
+    mean = torch.tensor(_MEAN, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
+    std = torch.tensor(_STD, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
+    pixels = ((images + 1.0) / 2.0 - mean) / std
+    dtype = next(encoder.parameters()).dtype
+    tokens: Tensor = encoder(pixel_values=pixels.to(dtype)).last_hidden_state
+    return tokens[:, 1 + getattr(config, "num_register_tokens", 0) :]
+
+
+def num_tokens(encoder: nn.Module, reference_size: int) -> int:
+    """Return how many patch tokens a reference of ``reference_size`` pixels gives.
+
+    Raises:
+        InputError: If the size is no multiple of the patch size.
+    """
+    patch: int = encoder.config.patch_size  # pyright: ignore
+    if reference_size % patch:
+        low = reference_size // patch * patch
+        raise InputError(
+            f"reference_size={reference_size} is no multiple of the encoder's patch size {patch}; "
+            f"the nearest are {max(low, patch)} and {low + patch}"
+        )
+    return (reference_size // patch) ** 2
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if hasattr(value, "__iter__") and not isinstance(value, str) else value

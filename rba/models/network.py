@@ -1,0 +1,171 @@
+"""The container that training and inference share: four parts and what they do together."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rba.models.encoder import num_tokens, patch_tokens
+from rba.models.unet import cross_attention_layers
+
+PARTS = ("autoencoder", "encoder", "connector", "unet")
+
+
+class RefinementNetwork(nn.Module):
+    """Autoencoder, reference encoder, connector and U-Net; no Lightning, no schedule.
+
+    Args:
+        autoencoder: `AutoencoderKL` or `PatchAutoencoder`; always frozen.
+        encoder: `Dinov2Model`; frozen unless ``train_encoder``.
+        connector: `Connector`.
+        unet: `UNet2DConditionModel` whose input is ``[noisy, mask, masked image]`` latents.
+        reference_size: Side R of the reference in pixels.
+        train_encoder: Train the encoder too (where no pretrained one of the size exists).
+
+    Raises:
+        ValueError: If the parts' widths do not fit each other.
+    """
+
+    def __init__(
+        self,
+        autoencoder: nn.Module,
+        encoder: nn.Module,
+        connector: nn.Module,
+        unet: nn.Module,
+        *,
+        reference_size: int,
+        train_encoder: bool = False,
+    ) -> None:
+        super().__init__()
+        self.autoencoder, self.encoder, self.connector, self.unet = (
+            autoencoder,
+            encoder,
+            connector,
+            unet,
+        )
+        self.reference_size = reference_size
+        self.train_encoder = train_encoder
+        self.num_tokens = num_tokens(encoder, reference_size)
+        self._check_widths()
+        self.autoencoder.requires_grad_(False)
+        self.encoder.requires_grad_(train_encoder)
+        mask_token = getattr(getattr(encoder, "embeddings", None), "mask_token", None)
+        if mask_token is not None:
+            # Only DINOv2's own training masks patches: here it would never receive a gradient.
+            mask_token.requires_grad_(False)
+
+    def _check_widths(self) -> None:
+        unet, connector = _config(self.unet), _config(self.connector)
+        expected = 2 * self.latent_channels + 1
+        pairs = {
+            "unet.in_channels [noisy, mask, masked image]": (unet["in_channels"], expected),
+            "unet.out_channels": (unet["out_channels"], self.latent_channels),
+            "unet.cross_attention_dim": (unet["cross_attention_dim"], connector["out_features"]),
+            "connector.in_features": (
+                connector["in_features"],
+                self.encoder.config.hidden_size,  # pyright: ignore
+            ),
+        }
+        for name, (found, wanted) in pairs.items():
+            if found != wanted:
+                raise ValueError(f"{name} is {found}, the other parts need {wanted}")
+
+    @property
+    def latent_factor(self) -> int:
+        """Pixels a latent cell along one axis: 8 for Stable Diffusion."""
+        config = _config(self.autoencoder)
+        return config.get("patch_size") or 2 ** (len(config["block_out_channels"]) - 1)
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of a latent: 4 for Stable Diffusion."""
+        return _config(self.autoencoder)["latent_channels"]
+
+    def train(self, mode: bool = True) -> "RefinementNetwork":
+        """Set training mode; frozen parts stay in evaluation mode."""
+        super().train(mode)
+        self.autoencoder.eval()
+        if not self.train_encoder:
+            self.encoder.eval()
+        return self
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] pixels in [-1, 1] => [B, C, H / f, W / f] scaled latents (the mode)."""
+        with torch.no_grad():
+            latents = self.autoencoder.encode(images).latent_dist.mode()
+            return latents * _config(self.autoencoder)["scaling_factor"]
+
+    def decode_latents(self, latents: Tensor) -> Tensor:
+        """[B, C, h, w] scaled latents => [B, 3, H, W] pixels clamped to [-1, 1]."""
+        scale = _config(self.autoencoder)["scaling_factor"]
+        return self.autoencoder.decode(latents / scale).sample.clamp(-1.0, 1.0)
+
+    def embed_references(self, references: Tensor, drop: Tensor | None = None) -> Tensor:
+        """[B, 3, R, R] pixels in [-1, 1] => [B, N, width] tokens (Algorithm 1, line 1).
+
+        Args:
+            references: The references.
+            drop: [B] bool, true = use the null tokens for this sample.
+        """
+        with torch.set_grad_enabled(self.train_encoder and torch.is_grad_enabled()):
+            features = patch_tokens(self.encoder, references)
+        tokens = self.connector(features)
+        if drop is None:
+            return tokens
+        return torch.where(drop.view(-1, 1, 1), self.null_tokens(len(tokens)), tokens)
+
+    def null_tokens(self, count: int) -> Tensor:
+        """Return the null condition, [count, N, width]."""
+        return self.connector.null_tokens(count, self.num_tokens)
+
+    def predict(
+        self,
+        noisy: Tensor,
+        timesteps: Tensor,
+        latent_mask: Tensor,
+        masked_latents: Tensor,
+        tokens: Tensor,
+    ) -> Tensor:
+        """Run the U-Net on ``[noisy, mask, masked image]`` (diffusers' inpainting order).
+
+        Args:
+            noisy: [B, C, h, w] noisy latents.
+            timesteps: [B] or a scalar.
+            latent_mask: [B, 1, h, w] float, 1 = repaint (`geometry.mask_to_latent`).
+            masked_latents: [B, C, h, w] latents of the image with its hole blanked.
+            tokens: [B, N, width].
+
+        Returns:
+            [B, C, h, w]: noise or velocity, as the schedule's ``prediction_type`` says.
+        """
+        stacked = torch.cat([noisy, latent_mask.to(noisy.dtype), masked_latents], dim=1)
+        return self.unet(stacked, timesteps, encoder_hidden_states=tokens).sample
+
+    def cross_attention_layers(self) -> list[tuple[str, nn.Module]]:
+        """Return the U-Net's 16 cross-attention modules with names, in execution order."""
+        return cross_attention_layers(self.unet)
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """Return each part's class and configuration as plain containers."""
+        return {name: describe_part(getattr(self, name)) for name in PARTS}
+
+
+def describe_part(part: nn.Module) -> dict[str, Any]:
+    """Return a part's class name and configuration, without what merely says where it came from."""
+    config = part.config.to_dict() if hasattr(part.config, "to_dict") else dict(part.config)  # pyright: ignore
+    volatile = ("transformers_version", "torch_dtype", "dtype")
+    kept = {k: v for k, v in config.items() if not k.startswith("_") and k not in volatile}
+    return {"class": type(part).__name__, "config": _plain(kept)}
+
+
+def _plain(value: Any) -> Any:
+    """Return nested containers as dicts and lists, so that descriptions load weights-only."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}  # pyright: ignore
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]  # pyright: ignore
+    return value
+
+
+def _config(part: nn.Module) -> dict[str, Any]:
+    return part.config  # pyright: ignore
