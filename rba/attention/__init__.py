@@ -1,0 +1,1 @@
+"""Attention probabilities of chosen layers, and what the paper makes of them."""

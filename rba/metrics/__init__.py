@@ -1,0 +1,1 @@
+"""Figures of alignment and refinement; they take arrays, never a network."""
