@@ -32,7 +32,6 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
     @register_to_config
     def __init__(self, patch_size: int = 4, scaling_factor: float = 1.0) -> None:
         super().__init__()
-        self.register_to_config(latent_channels=3 * patch_size**2)
         # Made from the settings, so never saved: persistent=False.
         self.register_buffer("basis", _patch_basis(patch_size), persistent=False)
         # ModelMixin reads dtype and device off a parameter.

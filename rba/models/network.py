@@ -79,7 +79,8 @@ class RefinementNetwork(nn.Module):
     @property
     def latent_channels(self) -> int:
         """Channels of a latent: 4 for Stable Diffusion."""
-        return _config(self.autoencoder)["latent_channels"]
+        config = _config(self.autoencoder)
+        return config.get("latent_channels") or 3 * config["patch_size"] ** 2
 
     def train(self, mode: bool = True) -> "RefinementNetwork":
         """Set training mode; frozen parts stay in evaluation mode."""
@@ -153,7 +154,7 @@ class RefinementNetwork(nn.Module):
 def describe_part(part: nn.Module) -> dict[str, Any]:
     """Return a part's class name and configuration, without what merely says where it came from."""
     config = part.config.to_dict() if hasattr(part.config, "to_dict") else dict(part.config)  # pyright: ignore
-    volatile = ("transformers_version", "torch_dtype", "dtype")
+    volatile = ("transformers_version", "architectures", "torch_dtype", "dtype")
     kept = {k: v for k, v in config.items() if not k.startswith("_") and k not in volatile}
     return {"class": type(part).__name__, "config": _plain(kept)}
 

@@ -1,0 +1,200 @@
+"""Weights in and out: training checkpoints and exported model directories.
+
+A training checkpoint (``.ckpt``) describes its own network under the key ``rba``, so it can be
+exported without the configuration that made it. An exported directory is a diffusers pipeline
+folder with one subfolder a part.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersConfig, Dinov2WithRegistersModel
+
+from rba.errors import InputError
+from rba.models.autoencoder import PatchAutoencoder
+from rba.models.connector import Connector
+from rba.models.network import PARTS, RefinementNetwork, describe_part
+
+CHECKPOINT_KEY = "rba"
+EMA_KEY = "ema"
+_DIFFUSERS_PARTS: dict[str, Any] = {
+    part.__name__: part for part in (AutoencoderKL, PatchAutoencoder, UNet2DConditionModel, Connector)
+}
+_ENCODERS: dict[str, tuple[Any, Any]] = {
+    "Dinov2Model": (Dinov2Model, Dinov2Config),
+    "Dinov2WithRegistersModel": (Dinov2WithRegistersModel, Dinov2WithRegistersConfig),
+}
+
+
+def describe_scheduler(scheduler: SchedulerMixin) -> dict[str, Any]:
+    """Return a scheduler's class name and configuration as plain containers."""
+    return describe_part(scheduler)  # pyright: ignore
+
+
+def build_scheduler(description: Mapping[str, Any]) -> Any:
+    """Invert `describe_scheduler`."""
+    return getattr(diffusers, description["class"]).from_config(description["config"])
+
+
+def build_part(description: Mapping[str, Any]) -> nn.Module:
+    """Build a part with random weights from its description (`RefinementNetwork.describe`).
+
+    Raises:
+        InputError: If the class is none of the framework's parts.
+    """
+    name, config = description["class"], description["config"]
+    if name in _ENCODERS:
+        model, configuration = _ENCODERS[name]
+        return model(configuration(**config))
+    if name not in _DIFFUSERS_PARTS:
+        raise InputError(f"unknown part {name!r}; known: {', '.join((*_DIFFUSERS_PARTS, *_ENCODERS))}")
+    return _DIFFUSERS_PARTS[name].from_config(config)
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a training checkpoint with ``weights_only=True``.
+
+    Raises:
+        InputError: If the file is missing, damaged or not one of ours.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"checkpoint {path} does not exist; a run keeps them in runs/NAME/checkpoints")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} cannot be read as a checkpoint: {reason}") from error
+    if not isinstance(checkpoint, dict) or CHECKPOINT_KEY not in checkpoint:
+        raise InputError(f"{path} is not a checkpoint of this framework (no key {CHECKPOINT_KEY!r})")
+    return checkpoint
+
+
+def network_from_checkpoint(
+    checkpoint: Mapping[str, Any], *, use_ema: bool
+) -> tuple[RefinementNetwork, Any]:
+    """Rebuild network and scheduler from a checkpoint that `read_checkpoint` returned.
+
+    Args:
+        checkpoint: The checkpoint.
+        use_ema: Take the averaged weights for the trained parameters.
+
+    Raises:
+        InputError: If averaged weights are wanted and there are none.
+    """
+    facts = checkpoint[CHECKPOINT_KEY]
+    parts = {name: build_part(facts["network"][name]) for name in PARTS}
+    network = RefinementNetwork(
+        **parts, reference_size=facts["reference_size"], train_encoder=facts["train_encoder"]
+    )
+    prefix = "network."
+    state = {
+        key.removeprefix(prefix): value
+        for key, value in checkpoint["state_dict"].items()
+        if key.startswith(prefix)
+    }
+    if use_ema:
+        state |= averaged_weights(checkpoint)
+    network.load_state_dict(state)
+    return network.eval(), build_scheduler(facts["scheduler"])
+
+
+def averaged_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the EMA weights by parameter name (without the prefix ``network.``).
+
+    Raises:
+        InputError: If the run kept no average.
+    """
+    for state in checkpoint.get("callbacks", {}).values():
+        if isinstance(state, dict) and EMA_KEY in state:
+            return dict(zip(state["names"], state[EMA_KEY]["shadow_params"], strict=True))
+    raise InputError("the checkpoint holds no averaged weights; use --raw for the trained ones")
+
+
+def describe_folder(folder: str | Path) -> dict[str, dict[str, Any]]:
+    """Read the parts' configurations of a model directory; no weight is read.
+
+    Raises:
+        InputError: If the folder is missing or not a model directory of this framework.
+    """
+    folder = Path(folder)
+    index = folder / "model_index.json"
+    if not index.is_file():
+        raise InputError(
+            f"{folder} is not a model directory (no model_index.json); `rba export` writes one"
+        )
+    classes = json.loads(index.read_text())
+    missing = [name for name in PARTS if not (folder / name / "config.json").is_file()]
+    if missing:
+        raise InputError(f"{folder} lacks {', '.join(missing)}: not a Refine-by-Align model directory")
+    return {
+        name: {
+            "class": classes[name][1],
+            "config": json.loads((folder / name / "config.json").read_text()),
+        }
+        for name in PARTS
+    }
+
+
+def require_same_architecture(
+    folder: str | Path, wanted: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Refuse a model directory whose parts differ from the configured network's.
+
+    Args:
+        folder: A model directory.
+        wanted: `RefinementNetwork.describe` of the configured network.
+
+    Raises:
+        InputError: Listing the differing settings with both values.
+    """
+    found = describe_folder(folder)
+    differing: list[str] = []
+    for name in PARTS:
+        if found[name]["class"] != wanted[name]["class"]:
+            differing.append(f"{name} is a {found[name]['class']} there, {wanted[name]['class']} here")
+            continue
+        there = found[name]["config"]
+        differing += [
+            f"{name}.{key} is {there[key]!r} there, {value!r} here"
+            for key, value in wanted[name]["config"].items()
+            if key in there and there[key] != value
+        ]
+    if differing:
+        raise InputError(
+            f"init_from={folder} has another architecture: {'; '.join(differing)}; "
+            "choose the model configuration that it was trained with"
+        )
+
+
+def load_parts(folder: str | Path) -> dict[str, nn.Module]:
+    """Load the four parts of a model directory with their weights, in float32.
+
+    Raises:
+        InputError: If the folder is not a model directory.
+    """
+    parts: dict[str, nn.Module] = {}
+    for name, description in describe_folder(folder).items():
+        kind = description["class"]
+        loader = _ENCODERS[kind][0] if kind in _ENCODERS else _DIFFUSERS_PARTS.get(kind)
+        if loader is None:
+            raise InputError(f"{folder}/{name} is a {kind}, which this framework does not know")
+        parts[name] = loader.from_pretrained(Path(folder) / name).float()
+    return parts
+
+
+def load_weights(network: RefinementNetwork, folder: str | Path) -> None:
+    """Copy the weights of a model directory into a network of the same architecture.
+
+    Raises:
+        InputError: If the architectures differ.
+    """
+    require_same_architecture(folder, network.describe())
+    for name, part in load_parts(folder).items():
+        getattr(network, name).load_state_dict(part.state_dict())

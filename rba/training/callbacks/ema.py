@@ -1,0 +1,84 @@
+"""An exponential moving average of the trained parameters."""
+
+from typing import Any
+
+from diffusers.training_utils import EMAModel
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import nn
+
+from rba.models.checkpoint import EMA_KEY
+
+
+class EMACallback(Callback):
+    """Average the trained parameters after each optimiser step; validate with the average.
+
+    `diffusers.training_utils.EMAModel` does the averaging; its decay warms up as
+    ``(1 + step) / (10 + step)``. State: ``{"names": [...], "ema": EMAModel.state_dict()}``.
+
+    Args:
+        decay: Upper bound of the decay.
+    """
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+        self._ema: EMAModel | None = None
+        self._names: list[str] = []
+        self._last_step = 0
+
+    @property
+    def ema(self) -> EMAModel:
+        """The average; there is none before `setup`."""
+        assert self._ema is not None
+        return self._ema
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Start the average at the current weights."""
+        if self._ema is None:
+            self._names = [name for name, _ in _trained(pl_module)]
+            parameters = [parameter for _, parameter in _trained(pl_module)]
+            self._ema = EMAModel(parameters, decay=self.decay, foreach=True)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Move the average to the device."""
+        self.ema.to(pl_module.device)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count steps from where the run starts or resumes."""
+        self._last_step = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Update once an optimiser step (accumulation calls this more often)."""
+        if trainer.global_step != self._last_step:
+            self._last_step = trainer.global_step
+            self.ema.step([parameter for _, parameter in _trained(pl_module)])
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Swap the average in."""
+        parameters = [parameter for _, parameter in _trained(pl_module)]
+        self.ema.store(parameters)
+        self.ema.copy_to(parameters)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Swap the trained weights back, bit for bit."""
+        self.ema.restore([parameter for _, parameter in _trained(pl_module)])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return names and average in the same order."""
+        return {"names": list(self._names), EMA_KEY: self.ema.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over an average of the same parameters.
+
+        Raises:
+            ValueError: If it averages other parameters.
+        """
+        if state_dict["names"] != self._names:
+            raise ValueError("the checkpoint averages other parameters than this network trains")
+        self.ema.load_state_dict(state_dict[EMA_KEY])
+
+
+def _trained(module: LightningModule) -> list[tuple[str, nn.Parameter]]:
+    network: Any = module.network
+    return [(name, p) for name, p in network.named_parameters() if p.requires_grad]

@@ -1,0 +1,62 @@
+"""Write down which samples each rank trained on, one line a batch."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from rba.batch import Batch
+
+
+class SampleRecorder(Callback):
+    """Append ``{"step", "rank", "mode", "sample_ids"}`` to ``samples.jsonl``.
+
+    ``step`` is the optimiser step that the batch belongs to, from 0. After a resume, lines of steps
+    that the lost part of the run had already written are dropped first, so the file always lists
+    what made the current weights.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._step = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Cut off lines from the resume point on."""
+        if trainer.is_global_zero and self.path.exists():
+            lines = self.path.read_text().splitlines(keepends=True)
+            # A process killed while writing leaves at most one line without its end.
+            whole = [line for line in lines if line.endswith("\n")]
+            kept = [line for line in whole if json.loads(line)["step"] < trainer.global_step]
+            partial = self.path.with_suffix(".partial")
+            partial.write_text("".join(kept))
+            partial.replace(self.path)
+        trainer.strategy.barrier("sample_recorder")
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Remember the step that this batch contributes to."""
+        self._step = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Append one line, in one write (several ranks share the file)."""
+        line = json.dumps(
+            {
+                "step": self._step,
+                "rank": trainer.global_rank,
+                "mode": str(batch.mode),
+                "sample_ids": list(batch.sample_ids),
+            }
+        )
+        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(handle, f"{line}\n".encode())
+        finally:
+            os.close(handle)

@@ -1,0 +1,67 @@
+"""Running means of losses by mode and timestep range, without a host synchronisation a step."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rba.batch import Mode
+
+
+class LossMeter:
+    """Sums of per-sample values in one vector, read out and reset at intervals.
+
+    Reading a loss only at every n-th step would always see the same mode when n is even and modes
+    alternate; a mean over the interval sees both. The order of keys is fixed, so that the vector
+    can be summed over ranks.
+
+    Args:
+        num_train_timesteps: Length T of the noise schedule.
+        num_ranges: How many equal timestep ranges are told apart.
+    """
+
+    def __init__(self, num_train_timesteps: int, num_ranges: int = 4) -> None:
+        edges = [num_train_timesteps * i // num_ranges for i in range(num_ranges + 1)]
+        self._edges = torch.tensor(edges[1:-1])
+        ranges = [f"t{low:03d}-{high - 1:03d}" for low, high in zip(edges, edges[1:], strict=False)]
+        self._names: list[str] = []
+        for mode in Mode:
+            self._names += [f"loss_{mode}", f"loss_in_hole_{mode}"]
+            self._names += [f"loss_{mode}_{name}" for name in ranges]
+        self._sums = torch.zeros(2, len(self._names), dtype=torch.float64)
+        self._stride = 2 + num_ranges
+
+    def add(
+        self, mode: Mode, losses: Tensor, in_hole: Tensor, timesteps: Tensor, weight: Tensor
+    ) -> None:
+        """Add a batch.
+
+        Args:
+            mode: The batch's mode.
+            losses: [B] per-sample loss.
+            in_hole: [B] per-sample error inside the hole.
+            timesteps: [B] int64 on the CPU.
+            weight: [B] sample weights, 0 = padding.
+        """
+        self._sums = self._sums.to(losses.device)
+        start = list(Mode).index(mode) * self._stride
+        ranges = torch.bucketize(timesteps, self._edges, right=True).to(losses.device)
+        values = torch.stack([losses.detach() * weight, weight]).double()
+        self._sums[:, start] += values.sum(dim=1)
+        self._sums[0, start + 1] += (in_hole.detach() * weight).sum()
+        self._sums[1, start + 1] += weight.sum()
+        self._sums[:, start + 2 : start + self._stride].index_add_(1, ranges, values)
+
+    def take(self) -> dict[str, float]:
+        """Return the means since the last call (over all ranks) and reset; empty keys left out."""
+        sums = self._sums.clone()
+        self._sums.zero_()
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(sums)
+        totals, counts = sums.tolist()
+        return _means(self._names, totals, counts)
+
+
+def _means(names: Sequence[str], totals: Sequence[float], counts: Sequence[float]) -> dict[str, float]:
+    rows = zip(names, totals, counts, strict=True)
+    return {name: total / count for name, total, count in rows if count > 0}

@@ -1,0 +1,112 @@
+"""The LightningModule: it wires network, objective and optimiser, and does no maths of its own."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from rba.batch import Batch
+from rba.geometry import mask_to_latent
+from rba.models.checkpoint import CHECKPOINT_KEY, describe_scheduler
+from rba.models.network import RefinementNetwork
+from rba.training.loss import Objective, draw_step, hole_errors, regression_target, sample_losses
+from rba.training.loss_meter import LossMeter
+from rba.training.optim import parameter_groups, warmup_then_constant
+
+OptimizerFactory = Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
+
+
+class RefineByAlignModule(LightningModule):
+    """Object completion guided by a reference, one mode a batch (method: Training).
+
+    Args:
+        network: The four parts.
+        scheduler: A diffusers scheduler: its noise schedule and prediction type.
+        objective: Loss, drop and timestep settings.
+        optimizer: Called with the named parameter groups.
+        learning_rates: Rate by part: ``connector``, ``unet`` and, where trained, ``encoder``.
+        warmup_steps: Optimiser steps of linear warm-up.
+        seed: Keys every draw.
+        facts: Plain containers kept in each checkpoint (configuration, image size).
+
+    Raises:
+        InputError: If objective, schedule and learning rates contradict each other.
+    """
+
+    def __init__(
+        self,
+        network: RefinementNetwork,
+        scheduler: Any,
+        objective: Objective,
+        *,
+        optimizer: OptimizerFactory,
+        learning_rates: Mapping[str, float],
+        warmup_steps: int = 0,
+        seed: int = 0,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        objective.check(scheduler)
+        self.network = network
+        self.scheduler = scheduler
+        self.objective = objective
+        self.seed = seed
+        self.facts = dict(facts or {})
+        self.meter = LossMeter(scheduler.config.num_train_timesteps)
+        groups = functools.partial(parameter_groups, network, learning_rates)
+        groups()  # refuses unfit learning rates now, not after the data have been opened
+        self._make_groups, self._make_optimizer = groups, optimizer
+        self._warmup_steps = warmup_steps
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the mean weighted loss of a batch; means by mode go to the meter."""
+        del batch_idx
+        losses, in_hole, timesteps = self.losses(batch)
+        self.meter.add(batch.mode, losses, in_hole, timesteps, batch.weight)
+        loss = (losses * batch.weight).sum() / batch.weight.sum().clamp(min=1.0)
+        self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=len(batch))
+        return loss
+
+    def losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Noise the clean latents, predict, and compare.
+
+        Returns:
+            Per-sample loss [B], error inside the hole [B], and timesteps [B] (on the CPU).
+        """
+        network, pixels = self.network, batch.normalized()
+        # One call for both pictures: raw pixels => scaled latents.
+        latents, masked = network.encode_images(
+            torch.cat([pixels.image, pixels.masked_image])
+        ).chunk(2)
+        draws = draw_step(batch, self.objective, tuple(latents.shape[1:]), self.seed)
+        noise = draws.noise.to(latents.device, latents.dtype)
+        timesteps = draws.timesteps.to(latents.device)
+        mask = mask_to_latent(pixels.artifact_mask, network.latent_factor)
+        tokens = network.embed_references(pixels.reference, draws.drop.to(latents.device))
+        noisy = self.scheduler.add_noise(latents, noise, timesteps)
+        prediction = network.predict(noisy, timesteps, mask, masked, tokens)
+        target = regression_target(self.scheduler, latents, noise, timesteps)
+        losses = sample_losses(prediction, target, mask, self.objective.hole_weight)
+        return losses, hole_errors(prediction.detach(), target, mask), draws.timesteps
+
+    def configure_optimizers(self) -> Any:
+        """Build the optimiser over the named groups, and the warm-up schedule by step."""
+        optimizer = self._make_optimizer(self._make_groups())
+        schedule = warmup_then_constant(optimizer, self._warmup_steps)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let the checkpoint describe its own network, in plain containers (weights-only)."""
+        checkpoint[CHECKPOINT_KEY] = {
+            "network": self.network.describe(),
+            "scheduler": describe_scheduler(self.scheduler),
+            "reference_size": self.network.reference_size,
+            "train_encoder": self.network.train_encoder,
+            **self.facts,
+        }

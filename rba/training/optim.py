@@ -1,0 +1,60 @@
+"""Parameter groups with the paper's two learning rates, and the learning-rate schedule."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from rba.errors import InputError
+from rba.models.network import RefinementNetwork
+
+
+def parameter_groups(
+    network: RefinementNetwork, learning_rates: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    """Return one named group a trained part: ``connector`` (the MLP), ``unet``, maybe ``encoder``.
+
+    Args:
+        network: Its frozen parts give no group.
+        learning_rates: Rate by part (appendix A.3: MLP 4e-5, U-Net 1e-5).
+
+    Raises:
+        InputError: If a trained part has no rate, or a rate belongs to nothing that is trained.
+    """
+    trained = {
+        name: [parameter for parameter in part.parameters() if parameter.requires_grad]
+        for name, part in network.named_children()
+    }
+    trained = {name: parameters for name, parameters in trained.items() if parameters}
+    missing = sorted(set(trained) - set(learning_rates))
+    if missing:
+        raise InputError(
+            f"no learning rate for the trained part {', '.join(missing)}; "
+            f"set optimizer.learning_rates.{missing[0]}"
+        )
+    unknown = sorted(set(learning_rates) - {name for name, _ in network.named_children()})
+    if unknown:
+        raise InputError(
+            f"optimizer.learning_rates.{unknown[0]} names no part; parts: {', '.join(trained)}"
+        )
+    return [
+        {"name": name, "params": parameters, "lr": learning_rates[name]}
+        for name, parameters in trained.items()
+    ]
+
+
+def warmup_then_constant(optimizer: Optimizer, warmup_steps: int) -> LambdaLR:
+    """Raise every group's rate linearly over ``warmup_steps`` optimiser steps, then keep it."""
+
+    def factor(step: int) -> float:
+        return min(1.0, (step + 1) / (warmup_steps + 1))
+
+    return LambdaLR(optimizer, factor)
+
+
+def count_parameters(module: nn.Module) -> tuple[int, int]:
+    """Return (all, trained) parameter counts."""
+    counts = [(p.numel(), p.numel() if p.requires_grad else 0) for p in module.parameters()]
+    return sum(c for c, _ in counts), sum(t for _, t in counts)

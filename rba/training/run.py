@@ -1,0 +1,111 @@
+"""From settings to a Lightning trainer, and the description that ``check=true`` prints."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from rba.errors import InputError
+from rba.training.callbacks.sample_recorder import SampleRecorder
+from rba.training.check import count_parts, memory_estimate, report
+from rba.training.checkpoint_io import AtomicCheckpointIO
+from rba.training.module import RefineByAlignModule
+
+
+def num_devices(devices: int | str | Sequence[int]) -> int:
+    """Return how many devices a node a ``trainer.devices`` setting means on this machine.
+
+    Raises:
+        InputError: If the setting cannot be understood.
+    """
+    if devices in ("auto", -1, "-1"):
+        return max(torch.cuda.device_count(), 1)
+    if isinstance(devices, int) and devices > 0:
+        return devices
+    if isinstance(devices, Sequence) and not isinstance(devices, str) and devices:
+        return len(devices)
+    raise InputError(f"trainer.devices={devices!r}: give a count, a list of indices, or auto")
+
+
+def make_trainer(
+    settings: Mapping[str, Any],
+    *,
+    callbacks: list[Callback],
+    loggers: list[Logger],
+    max_steps: int,
+    validate_every_n_steps: int,
+    accumulation: int,
+    samples_file: Path | None,
+) -> Trainer:
+    """Build the trainer: one infinite epoch, counted in optimiser steps.
+
+    Raises:
+        InputError: If the machine lacks what ``trainer`` asks for.
+    """
+    if samples_file is not None:
+        callbacks = [*callbacks, SampleRecorder(samples_file)]
+    # The stream starts at the step by itself: there is no loader state to restore.
+    warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")
+    try:
+        return Trainer(
+            **settings,
+            callbacks=callbacks,
+            logger=loggers,
+            plugins=[AtomicCheckpointIO()],
+            max_steps=max_steps,
+            max_epochs=-1,
+            accumulate_grad_batches=accumulation,
+            val_check_interval=validate_every_n_steps * accumulation,
+            check_val_every_n_epoch=None,
+            num_sanity_val_steps=0,
+            enable_checkpointing=False,  # ResumeCheckpoint saves
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+        )
+    except (MisconfigurationException, TypeError) as error:
+        raise InputError(f"trainer settings: {error}") from error
+
+
+def describe(
+    outline: RefineByAlignModule,
+    data: Any,
+    config: Mapping[str, Any],
+    accumulation: int,
+    start: Path | None,
+) -> str:
+    """Say what would run: parameters by part, batches an epoch, memory; trains nothing.
+
+    Args:
+        outline: The module around a network on the meta device.
+        data: The data module; its ``describe()`` gives samples and batches.
+        config: The composed configuration as plain containers.
+        accumulation: Micro-batches an optimiser step on each device.
+        start: Checkpoint that the run would resume from.
+    """
+    parts = {
+        name: f"{total:,} parameters, {f'{trained:,} trained' if trained else 'frozen'}"
+        for name, (total, trained) in count_parts(outline.network).items()
+    }
+    memory = memory_estimate(
+        outline.network,
+        image_size=config["model"]["image_size"],
+        per_device_batch=config["per_device_batch"],
+        precision=str(config["trainer"].get("precision", "32-true")),
+    )
+    return report(
+        {
+            "run": f"{config['runs_folder']}/{config['run_name']}",
+            "starts from": str(start or config["init_from"] or "step 0"),
+            "optimiser steps": config["max_steps"],
+            "global batch": config["global_batch"],
+            "micro-batches a step": accumulation,
+            "parts": parts,
+            "data": data.describe(),
+            "memory a device, estimated GiB": memory,
+        }
+    )

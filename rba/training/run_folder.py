@@ -1,0 +1,129 @@
+"""A run's folder: what is in it, and where a run that is started starts from."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+from rba.errors import InputError
+from rba.models.checkpoint import describe_folder, read_checkpoint
+from rba.training.callbacks.resume_checkpoint import list_checkpoints
+from rba.training.csv_log import drop_rows_from
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunFolder:
+    """Paths of a run: ``config.yaml``, ``checkpoints/``, ``metrics.csv``, ``samples.jsonl``.
+
+    Attributes:
+        path: ``RUNS_FOLDER/RUN_NAME``.
+    """
+
+    path: Path
+
+    @classmethod
+    def named(cls, runs_folder: str, run_name: str) -> "RunFolder":
+        """Return the folder of a run.
+
+        Raises:
+            InputError: If the name would not be one folder below ``runs_folder``.
+        """
+        if not re.fullmatch(r"[\w.=+-]+(/[\w.=+-]+)*", run_name) or ".." in run_name:
+            raise InputError(
+                f"run_name={run_name!r} is no folder name; use letters, digits, . _ - = + and /"
+            )
+        return cls(path=Path(runs_folder) / run_name)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def samples(self) -> Path:
+        """File of the sample ids."""
+        return self.path / "samples.jsonl"
+
+    def starting_point(self, resume: str | None, init_from: str | None) -> Path | None:
+        """Return the checkpoint to resume from, or None to start at step 0. Reads no weight.
+
+        Args:
+            resume: None, ``auto`` or the path of a checkpoint.
+            init_from: Model directory for the first weights; ``resume=auto`` wins over it where
+                the run already has a checkpoint, so the same command starts and continues a
+                fine-tuning run.
+
+        Raises:
+            InputError: If a path is missing, both are given as paths, or the run already has
+                checkpoints and ``resume`` does not say that it should go on.
+        """
+        if init_from is not None:
+            describe_folder(init_from)
+        existing = list_checkpoints(self.checkpoints)
+        if resume is None:
+            if existing:
+                raise InputError(
+                    f"{self.path} already holds {existing[-1].name}; continue it with resume=auto "
+                    "or choose another run_name"
+                )
+            return None
+        if resume == "auto":
+            return existing[-1] if existing else None
+        if init_from is not None:
+            raise InputError(
+                f"resume={resume} restores everything, init_from={init_from} takes weights only: "
+                "give one of them"
+            )
+        if not Path(resume).is_file():
+            available = ", ".join(path.name for path in existing) or "none"
+            raise InputError(
+                f"resume={resume} does not exist; checkpoints of {self.path}: {available}"
+            )
+        return Path(resume)
+
+    def prepare(self, config_text: str, start: Path | None) -> None:
+        """Write ``config.yaml`` and drop what a killed run logged past its last checkpoint.
+
+        Args:
+            config_text: The composed configuration as YAML.
+            start: The checkpoint that the run resumes from, None where it starts at step 0.
+
+        Raises:
+            InputError: If ``start`` cannot be read.
+        """
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        partial = self.path / ".config.yaml.partial"
+        partial.write_text(config_text)
+        partial.replace(self.path / "config.yaml")
+        step = 0 if start is None else int(read_checkpoint(start)["global_step"])
+        drop_rows_from(self.path / "metrics.csv", step)
+
+
+def accumulation_steps(global_batch: int, per_device_batch: int, num_devices: int) -> int:
+    """Return how many micro-batches make one optimiser step on each device.
+
+    Args:
+        global_batch: Samples an optimiser step.
+        per_device_batch: Samples a forward pass on a device.
+        num_devices: Devices over all nodes.
+
+    Raises:
+        InputError: If it does not divide, with the nearest choices.
+    """
+    for name, value in (("global_batch", global_batch), ("per_device_batch", per_device_batch)):
+        if value < 1:
+            raise InputError(f"{name}={value} must be at least 1")
+    together = per_device_batch * num_devices
+    if global_batch % together == 0:
+        return global_batch // together
+    low = max(global_batch // together, 1) * together
+    if global_batch % num_devices == 0:
+        share = global_batch // num_devices
+        fitting = [b for b in range(1, share + 1) if share % b == 0]
+        nearest = sorted(fitting, key=lambda b: abs(b - per_device_batch))[:2]
+        other = f", or per_device_batch={' or '.join(map(str, sorted(nearest)))}"
+    else:
+        other = ""
+    raise InputError(
+        f"global_batch={global_batch} does not divide into {num_devices} devices x "
+        f"per_device_batch={per_device_batch}; nearest: global_batch={low} or {low + together}{other}"
+    )

@@ -1,0 +1,91 @@
+"""Train: ``python train.py experiment=tiny run_name=NAME key=value ...`` (see conf/train.yaml)."""
+
+from typing import Any
+
+import hydra
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from rba.settings import (
+    check_train_settings,
+    plain,
+    require_sources,
+    user_errors,
+    without_sources,
+)
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+def main(config: DictConfig) -> None:
+    """Check everything, then train; with ``check=true`` only say what would be trained."""
+    with user_errors():
+        check_train_settings(config)
+        train(config)
+
+
+def train(config: DictConfig) -> None:
+    """Compose, check, seed, instantiate, fit.
+
+    Raises:
+        InputError: For any mistake in the configuration, before a weight is read.
+    """
+    from lightning.pytorch import seed_everything
+
+    from rba.models.checkpoint import load_weights, require_same_architecture
+    from rba.training import run as running
+    from rba.training.check import on_meta
+    from rba.training.run_folder import RunFolder, accumulation_steps
+
+    run = RunFolder.named(config.runs_folder, config.run_name)
+    start = run.starting_point(config.resume, config.init_from)
+    devices = running.num_devices(config.trainer.devices) * config.trainer.num_nodes
+    accumulation = accumulation_steps(config.global_batch, config.per_device_batch, devices)
+    data = instantiate(config.data)
+    data.check(num_devices=devices)
+    bare = without_sources(config.model.network)
+    shapes: Any = on_meta(lambda: instantiate(bare))
+    outline = build_module(config, shapes)
+    if config.init_from is not None:
+        require_same_architecture(config.init_from, shapes.describe())
+    else:
+        require_sources(config.model.network)
+    if config.check:
+        print(running.describe(outline, data, plain(config), accumulation, start))
+        return
+
+    seed_everything(config.seed, verbose=False)
+    fresh = start is None and config.init_from is None
+    network = instantiate(config.model.network if fresh else bare)
+    if start is None and config.init_from is not None:
+        load_weights(network, config.init_from)
+    run.prepare(OmegaConf.to_yaml(config), start)
+    trainer = running.make_trainer(
+        plain(config.trainer),
+        callbacks=[instantiate(callback) for callback in config.callbacks.values()],
+        loggers=[instantiate(logger) for logger in config.logger.values()],
+        max_steps=config.max_steps,
+        validate_every_n_steps=config.validate_every_n_steps,
+        accumulation=accumulation,
+        samples_file=run.samples if config.record_samples else None,
+    )
+    trainer.fit(build_module(config, network), datamodule=data, ckpt_path=start)
+
+
+def build_module(config: DictConfig, network: Any) -> Any:
+    """Wire the LightningModule around a network."""
+    from rba.training.module import RefineByAlignModule
+
+    return RefineByAlignModule(
+        network,
+        instantiate(config.model.scheduler),
+        instantiate(config.objective.loss),
+        optimizer=instantiate(config.optimizer.factory),
+        learning_rates=plain(config.optimizer.learning_rates),
+        warmup_steps=config.optimizer.warmup_steps,
+        seed=config.seed,
+        facts={"config": plain(config), "image_size": config.model.image_size},
+    )
+
+
+if __name__ == "__main__":
+    main()
