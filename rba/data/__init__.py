@@ -1,0 +1,1 @@
+"""Shards in, batches out: records, manifest, order, transforms and the alternating stream."""

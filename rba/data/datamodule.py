@@ -1,0 +1,268 @@
+"""The LightningDataModule of the alternating stream; the only room of the data that knows
+Lightning."""
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+from rba.batch import Batch, Mode
+from rba.data.alignment import AlignmentExamples, AlignmentSettings
+from rba.data.alternation import ModePattern
+from rba.data.order import DEFAULT_WINDOW, SampleOrder
+from rba.data.recipe import MaskSettings, Recipe
+from rba.data.refinement import RefinementExamples, RefinementSettings
+from rba.data.shards import ShardSet
+from rba.data.stream import (
+    AlternatingStream,
+    BatchSplit,
+    ExampleMaker,
+    ModeStream,
+    StepSampler,
+    start_worker,
+)
+from rba.data.validation import ValidationSet
+from rba.errors import InputError
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AlignmentSource:
+    """The alignment mode's shards and how they become examples.
+
+    Attributes:
+        shards: Folder, manifest or pattern of tars; None where the mode is not used.
+        validation_shards: The same for validation, or None.
+        settings: How a photo becomes an example.
+        shuffle_window: Shards that are shuffled together.
+    """
+
+    shards: str | None
+    validation_shards: str | None = None
+    settings: AlignmentSettings = dataclasses.field(default_factory=AlignmentSettings)
+    shuffle_window: int = DEFAULT_WINDOW
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RefinementSource:
+    """The refinement mode's shards and how they become examples; fields as `AlignmentSource`."""
+
+    shards: str | None
+    validation_shards: str | None = None
+    settings: RefinementSettings = dataclasses.field(default_factory=RefinementSettings)
+    shuffle_window: int = DEFAULT_WINDOW
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoaderSettings:
+    """Sizes and processes of loading.
+
+    Attributes:
+        global_batch: Samples of one optimiser step over all ranks and micro-batches.
+        per_device_batch: Samples of one micro-batch of one rank.
+        image_size: Side of targets in pixels.
+        reference_size: Side of references in pixels.
+        num_workers: Loader processes a rank; 0 loads in the training process.
+        prefetch: Micro-batches that each worker makes ahead.
+        num_validation_samples: Validation samples a shard set, at most.
+    """
+
+    global_batch: int
+    per_device_batch: int
+    image_size: int
+    reference_size: int
+    num_workers: int = 0
+    prefetch: int = 2
+    num_validation_samples: int = 64
+
+
+class AlternatingDataModule(LightningDataModule):
+    """Batches of alternating modes as a pure function of the step.
+
+    Needs ``Trainer(use_distributed_sampler=False, accumulate_grad_batches=accumulation)``: the
+    stream divides the work itself.
+
+    Args:
+        alignment: The alignment mode's source.
+        refinement: The refinement mode's source.
+        pattern: Which mode a step has.
+        masks: Where artifact masks come from.
+        loader: Sizes and processes.
+        seed: The run's seed.
+
+    Raises:
+        InputError: If a used mode has no shards, or shards or settings do not fit.
+    """
+
+    def __init__(
+        self,
+        *,
+        alignment: AlignmentSource,
+        refinement: RefinementSource,
+        pattern: ModePattern | Mapping[str, int],
+        masks: MaskSettings,
+        loader: LoaderSettings,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.alignment = alignment
+        self.refinement = refinement
+        self.pattern = pattern if isinstance(pattern, ModePattern) else ModePattern(**pattern)
+        self.loader = loader
+        self.seed = seed
+        self._masks = masks.source()
+        self._split = BatchSplit(
+            global_batch=loader.global_batch, per_device_batch=loader.per_device_batch
+        )
+        self.train_shards = self._open_train_shards()
+        self.validation_shards = self._open_validation_shards()
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """Return by mode what would be read: data set, shards, samples, batches an epoch."""
+        return {
+            mode.value: {
+                "dataset": shards.name,
+                "shards": len(shards.entries),
+                "samples": len(shards),
+                "batches_per_epoch": len(shards) / self.loader.global_batch,
+                "validation_samples": self._num_validation(mode),
+            }
+            for mode, shards in self.train_shards.items()
+        }
+
+    def accumulation(self, world_size: int) -> int:
+        """Return the micro-batches of one optimiser step on each of ``world_size`` ranks.
+
+        Raises:
+            InputError: If the global batch cannot be divided so.
+        """
+        return dataclasses.replace(self._split, world_size=world_size).accumulation
+
+    def stream(self, world_size: int = 1, rank: int = 0) -> AlternatingStream:
+        """Return the training stream of one rank: item m is its micro-batch m since step 0."""
+        split = dataclasses.replace(self._split, world_size=world_size, rank=rank)
+        streams = {
+            mode: self._mode_stream(shards, validation=False)
+            for mode, shards in self.train_shards.items()
+        }
+        return AlternatingStream(streams, self.pattern, split)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return the endless loader, starting at the trainer's optimiser step."""
+        trainer = self._trainer()
+        stream = self.stream(trainer.world_size, trainer.global_rank)
+        accumulation = stream.split.accumulation
+        if trainer.accumulate_grad_batches != accumulation:
+            raise InputError(
+                f"trainer.accumulate_grad_batches={trainer.accumulate_grad_batches}, but "
+                f"global_batch={self.loader.global_batch} on {trainer.world_size} ranks with "
+                f"per_device_batch={self.loader.per_device_batch} needs {accumulation}"
+            )
+        return self._data_loader(stream, StepSampler(trainer.global_step * accumulation))
+
+    def val_dataloader(self) -> list[DataLoader[Batch]]:
+        """Return one finite loader for each mode that has validation shards."""
+        trainer = self._trainer()
+        return [
+            self._data_loader(
+                ValidationSet(
+                    self._mode_stream(shards, validation=True),
+                    self.loader.num_validation_samples,
+                    self.loader.per_device_batch,
+                    trainer.world_size,
+                    trainer.global_rank,
+                ),
+                None,
+            )
+            for shards in self.validation_shards.values()
+        ]
+
+    def _trainer(self) -> Any:
+        trainer = self.trainer
+        assert trainer is not None
+        if trainer.world_size > 1 and trainer._accelerator_connector.use_distributed_sampler:
+            raise InputError(
+                "trainer.use_distributed_sampler=true would divide the samples a second time; set "
+                "it to false"
+            )
+        return trainer
+
+    def _data_loader(self, dataset: Dataset[Batch], sampler: StepSampler | None) -> DataLoader:
+        workers = self.loader.num_workers
+        return DataLoader(
+            dataset,
+            batch_size=None,
+            sampler=sampler,
+            shuffle=None if sampler else False,
+            num_workers=workers,
+            collate_fn=_whole_batch,
+            worker_init_fn=start_worker,
+            prefetch_factor=self.loader.prefetch if workers else None,
+            persistent_workers=workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def _open_train_shards(self) -> dict[Mode, ShardSet]:
+        opened: dict[Mode, ShardSet] = {}
+        for mode, source in self._sources().items():
+            if not self.pattern.uses(mode):
+                continue
+            if not source.shards:
+                raise InputError(
+                    f"data.{mode.value}.shards is not set, but the alternation uses "
+                    f"{mode.value} batches; give data.{mode.value}.shards=PATTERN or "
+                    f"alternation.{mode.value}=0"
+                )
+            shards = ShardSet.open(source.shards, mode)
+            if len(shards) < self.loader.global_batch:
+                _log.warning(
+                    "the %s shards hold %d samples, fewer than a global batch of %d: a batch holds "
+                    "samples more than once", mode.value, len(shards), self.loader.global_batch,
+                )  # fmt: skip
+            opened[mode] = shards
+        return opened
+
+    def _open_validation_shards(self) -> dict[Mode, ShardSet]:
+        return {
+            mode: ShardSet.open(source.validation_shards, mode)
+            for mode, source in self._sources().items()
+            if source.validation_shards
+        }
+
+    def _sources(self) -> dict[Mode, AlignmentSource | RefinementSource]:
+        return {Mode.ALIGNMENT: self.alignment, Mode.REFINEMENT: self.refinement}
+
+    def _num_validation(self, mode: Mode) -> int:
+        shards = self.validation_shards.get(mode)
+        return min(len(shards), self.loader.num_validation_samples) if shards else 0
+
+    def _mode_stream(self, shards: ShardSet, *, validation: bool) -> ModeStream:
+        mode = shards.kind
+        namespace = f"validation-{mode.value}" if validation else mode.value
+        recipe = Recipe(
+            image_size=self.loader.image_size,
+            reference_size=self.loader.reference_size,
+            masks=self._masks,
+            seed=self.seed,
+            namespace=namespace,
+        )
+        make: ExampleMaker
+        if mode is Mode.ALIGNMENT:
+            make = AlignmentExamples(self.alignment.settings, recipe)
+        else:
+            make = RefinementExamples(
+                self.refinement.settings, recipe, complete_reference=validation
+            )
+        window = self._sources()[mode].shuffle_window
+        order = SampleOrder(self.seed, namespace, shards.sizes, window)
+        return ModeStream(shards, order, make)
+
+
+def _whole_batch(batch: Batch) -> Batch:
+    """Stand in for the loader's collating: the stream makes whole batches."""
+    return batch

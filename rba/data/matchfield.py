@@ -1,0 +1,140 @@
+"""Read a record's match grid as a field: from points of the target to points of the reference."""
+
+import cv2
+import numpy as np
+
+from rba.data.sample import MATCH_STRIDE
+from rba.data.warp import inside_frame
+
+_OVERSAMPLING = 2  # pixels of the reference are split so finely when a hole is drawn on them
+_MAX_SPLIT = 6  # a target pixel is split into at most this many parts a side
+_TEAR = 4.0  # a cell this many times wider than the median spans two surfaces
+_NEIGHBOURS = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)]
+
+
+class MatchField:
+    """The field of one record.
+
+    Between valid nodes it is bilinear. A point belongs to the node that it is nearest to, and has
+    no match where that node has none; beyond the outermost valid nodes the field goes on linearly.
+    Cells that span two surfaces (an occlusion) are not interpolated.
+
+    Args:
+        matches: [h, w, 3] grid as in `RefinementRecord`.
+        reference_size: Height and width of the stored reference, pixels.
+        min_confidence: Nodes below are left out.
+    """
+
+    def __init__(
+        self, matches: np.ndarray, reference_size: tuple[int, int], min_confidence: float = 0.0
+    ) -> None:
+        height, width = reference_size
+        grid = matches.astype(np.float64)
+        self.valid = np.isfinite(grid).all(axis=2) & (grid[..., 2] >= min_confidence)
+        nodes = np.where(self.valid[..., None], grid[..., :2] * (width, height), np.nan)
+        self._nodes = _extrapolated(np.pad(nodes, ((1, 1), (1, 1), (0, 0)), constant_values=np.nan))
+        self._torn = _torn_cells(self._nodes)
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        """Map points of the target.
+
+        Args:
+            points: [N, 2] (x, y) in pixels of the stored target, pixel centres at i + 0.5.
+
+        Returns:
+            [N, 2] in pixels of the stored reference; NaN where there is no match.
+        """
+        if not len(points):
+            return np.empty((0, 2))
+        node = (points - (MATCH_STRIDE / 2 + 0.5)) / MATCH_STRIDE + 1.0  # + 1: the padded ring
+        rows, columns = self._nodes.shape[:2]
+        nearest = np.rint(node).astype(int)
+        nearest_x = np.clip(nearest[:, 0], 1, columns - 2)
+        nearest_y = np.clip(nearest[:, 1], 1, rows - 2)
+        x0 = np.clip(np.floor(node[:, 0]).astype(int), 0, columns - 2)
+        y0 = np.clip(np.floor(node[:, 1]).astype(int), 0, rows - 2)
+        fx, fy = (node[:, 0] - x0)[:, None], (node[:, 1] - y0)[:, None]
+        upper = self._nodes[y0, x0] * (1 - fx) + self._nodes[y0, x0 + 1] * fx
+        lower = self._nodes[y0 + 1, x0] * (1 - fx) + self._nodes[y0 + 1, x0 + 1] * fx
+        result = upper * (1 - fy) + lower * fy
+        lone = self._torn[y0, x0] | ~np.isfinite(result).all(axis=1)
+        result[lone] = self._nodes[nearest_y, nearest_x][lone]
+        result[~self.valid[nearest_y - 1, nearest_x - 1]] = np.nan
+        return result
+
+
+def _extrapolated(nodes: np.ndarray) -> np.ndarray:
+    """Fill each empty node from pairs of nodes in line with it, the mean over directions."""
+    padded = np.pad(nodes, ((2, 2), (2, 2), (0, 0)), constant_values=np.nan)
+    rows, columns = nodes.shape[:2]
+    total, count = np.zeros_like(nodes), np.zeros((rows, columns, 1))
+    for i, j in _NEIGHBOURS:
+        near = padded[2 + i : 2 + i + rows, 2 + j : 2 + j + columns]
+        far = padded[2 + 2 * i : 2 + 2 * i + rows, 2 + 2 * j : 2 + 2 * j + columns]
+        guess = 2.0 * near - far
+        known = np.isfinite(guess).all(axis=2, keepdims=True)
+        total += np.where(known, guess, 0.0)
+        count += known
+    filled = np.where(count > 0, total / np.maximum(count, 1.0), np.nan)
+    return np.where(np.isfinite(nodes), nodes, filled)
+
+
+def _torn_cells(nodes: np.ndarray) -> np.ndarray:
+    """Return the cells whose corners lie too far apart to be on one surface."""
+    corners = np.stack([nodes[:-1, :-1], nodes[:-1, 1:], nodes[1:, :-1], nodes[1:, 1:]])
+    known = np.isfinite(corners).all(axis=(0, 3))
+    spread = np.full(known.shape, 0.0)
+    spread[known] = np.ptp(corners[:, known], axis=0).max(axis=1)
+    if not known.any():
+        return np.zeros_like(known)
+    return spread > _TEAR * max(float(np.median(spread[known])), 1e-6)
+
+
+def lattice_points(mask: np.ndarray, split: int) -> np.ndarray:
+    """Return points that cover a mask's pixels evenly, ``split`` x ``split`` in each.
+
+    Returns:
+        [N * split * split, 2] (x, y), pixel centres at i + 0.5.
+    """
+    rows, columns = np.nonzero(mask)
+    offsets = (np.arange(split) + 0.5) / split
+    dy, dx = (axis.ravel() for axis in np.meshgrid(offsets, offsets, indexing="ij"))
+    x = columns[:, None] + dx
+    y = rows[:, None] + dy
+    return np.stack([x.ravel(), y.ravel()], axis=1)
+
+
+def lattice_split(mask: np.ndarray, mapped: np.ndarray) -> int:
+    """Return how finely a mask's pixels must be split to leave no hole on the reference.
+
+    Args:
+        mask: HxW bool.
+        mapped: [N, 2] where the centres of its N pixels land, in pixels of the reference; NaN where
+            they have no match.
+    """
+    image = np.full((*mask.shape, 2), np.nan)
+    image[mask] = mapped
+    steps = [np.linalg.norm(np.diff(image, axis=axis), axis=2).ravel() for axis in (0, 1)]
+    lengths = np.concatenate(steps)
+    lengths = lengths[np.isfinite(lengths)]
+    if not lengths.size:
+        return 1
+    spacing = float(np.quantile(lengths, 0.9)) * _OVERSAMPLING
+    return int(np.clip(np.ceil(spacing), 1, _MAX_SPLIT))
+
+
+def splat(points: np.ndarray, side: int) -> np.ndarray:
+    """Draw [N, 2] points of the reference as a soft mask, pinholes closed.
+
+    Returns:
+        side x side float32 in [0, 1]: the share of each pixel that is covered; where no pixel
+        reaches one half, all are scaled so that the largest is 1. All 0 if no point is inside.
+    """
+    large = side * _OVERSAMPLING
+    cells = (points[inside_frame(points, side)] * _OVERSAMPLING).astype(int)
+    fine = np.zeros((large, large), np.uint8)
+    fine[cells[:, 1], cells[:, 0]] = 1
+    closed = cv2.morphologyEx(fine, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    soft = cv2.resize(closed.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
+    peak = float(soft.max())
+    return soft / peak if 0.0 < peak < 0.5 else soft

@@ -1,0 +1,234 @@
+"""The records that shards hold: member names, codecs, schema version. Never pickle."""
+
+import dataclasses
+import io
+import json
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+
+from rba.batch import Mode
+
+SCHEMA_VERSION = 1
+MEMBER_SUFFIXES = frozenset({"jpg", "png", "json", "npy"})
+MATCH_STRIDE = 8  # pixels of the stored target between two nodes of the match grid
+JPEG_QUALITY = 95
+
+
+class RecordError(ValueError):
+    """The bytes of one sample do not form a record: a fault of the data, not of settings."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AlignmentRecord:
+    """One photo.
+
+    Members: ``jpg``, ``json``, optional ``mask.png``.
+
+    Attributes:
+        key: Name within the shard.
+        image: HxWx3 uint8 RGB.
+        mask: HxW bool, the object, or None where unknown.
+        metadata: JSON-serialisable facts (source, licence, author ...).
+    """
+
+    key: str
+    image: np.ndarray
+    mask: np.ndarray | None
+    metadata: Mapping[str, Any]
+
+    def encode(self, quality: int = JPEG_QUALITY) -> dict[str, bytes]:
+        """Return the members as bytes; ``quality`` is the JPEG quality, 1 to 100."""
+        members = {"jpg": _encode_jpeg(self.image, quality), "json": _encode_json(self.metadata)}
+        if self.mask is not None:
+            members["mask.png"] = _encode_mask(self.mask)
+        return members
+
+    @classmethod
+    def decode(cls, key: str, members: Mapping[str, bytes]) -> "AlignmentRecord":
+        """Rebuild the record from its members.
+
+        Raises:
+            RecordError: If a member is missing, foreign, unreadable or of another size.
+        """
+        check_members(members)
+        image = _decode_jpeg(members, "jpg")
+        mask = _decode_mask(members, "mask.png", image)
+        return cls(key=key, image=image, mask=mask, metadata=_decode_json(members))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RefinementRecord:
+    """Two views of one object.
+
+    Members: ``target.jpg``, ``reference.jpg``, ``json``, optional ``target_mask.png``,
+    ``reference_mask.png`` and ``matches.npy``.
+
+    Attributes:
+        key: Name within the shard.
+        target: HxWx3 uint8 RGB, view A.
+        reference: hxwx3 uint8 RGB, view B.
+        target_mask: HxW bool, the object, or None.
+        reference_mask: hxw bool, the object, or None.
+        matches: float16 [ceil(H/8), ceil(W/8), 3] over the target, node (i, j) at pixel
+            (x = 8j+4, y = 8i+4): x and y as fractions of the reference's width and height (pixel
+            centre = (i+0.5)/W), confidence in [0, 1]; NaN = no match. None where never computed.
+        metadata: JSON-serialisable facts (object, views, matcher ...).
+    """
+
+    key: str
+    target: np.ndarray
+    reference: np.ndarray
+    target_mask: np.ndarray | None
+    reference_mask: np.ndarray | None
+    matches: np.ndarray | None
+    metadata: Mapping[str, Any]
+
+    def encode(self, quality: int = JPEG_QUALITY) -> dict[str, bytes]:
+        """Return the members as bytes; ``quality`` is the JPEG quality, 1 to 100."""
+        members = {
+            "target.jpg": _encode_jpeg(self.target, quality),
+            "reference.jpg": _encode_jpeg(self.reference, quality),
+            "json": _encode_json(self.metadata),
+        }
+        if self.target_mask is not None:
+            members["target_mask.png"] = _encode_mask(self.target_mask)
+        if self.reference_mask is not None:
+            members["reference_mask.png"] = _encode_mask(self.reference_mask)
+        if self.matches is not None:
+            members["matches.npy"] = _encode_array(self.matches.astype(np.float16))
+        return members
+
+    @classmethod
+    def decode(cls, key: str, members: Mapping[str, bytes]) -> "RefinementRecord":
+        """Rebuild the record from its members.
+
+        Raises:
+            RecordError: If a member is missing, foreign, unreadable or of another size.
+        """
+        check_members(members)
+        target = _decode_jpeg(members, "target.jpg")
+        reference = _decode_jpeg(members, "reference.jpg")
+        return cls(
+            key=key,
+            target=target,
+            reference=reference,
+            target_mask=_decode_mask(members, "target_mask.png", target),
+            reference_mask=_decode_mask(members, "reference_mask.png", reference),
+            matches=_decode_matches(members, target),
+            metadata=_decode_json(members),
+        )
+
+
+Record: TypeAlias = AlignmentRecord | RefinementRecord
+
+
+def decode_record(kind: Mode, key: str, members: Mapping[str, bytes]) -> Record:
+    """Decode the record of a shard set's kind.
+
+    Raises:
+        RecordError: If the members do not form such a record.
+    """
+    record = AlignmentRecord if kind is Mode.ALIGNMENT else RefinementRecord
+    return record.decode(key, members)
+
+
+def match_grid_shape(height: int, width: int) -> tuple[int, int]:
+    """Return the rows and columns of the match grid over a height x width target."""
+    return -(-height // MATCH_STRIDE), -(-width // MATCH_STRIDE)
+
+
+def check_members(members: Mapping[str, bytes]) -> None:
+    """Refuse members of foreign types; pickles above all, which run code when read.
+
+    Raises:
+        RecordError: Naming the member.
+    """
+    for name in members:
+        if name.rsplit(".", 1)[-1].lower() not in MEMBER_SUFFIXES:
+            allowed = " ".join(sorted(MEMBER_SUFFIXES))
+            raise RecordError(f"member {name!r} is refused: only {allowed} are read, never pickles")
+
+
+def _encode_jpeg(image: np.ndarray, quality: int) -> bytes:
+    done, data = cv2.imencode(
+        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )
+    assert done
+    return data.tobytes()
+
+
+def _encode_mask(mask: np.ndarray) -> bytes:
+    done, data = cv2.imencode(".png", mask.astype(np.uint8) * 255)
+    assert done
+    return data.tobytes()
+
+
+def _encode_json(metadata: Mapping[str, Any]) -> bytes:
+    facts = {**metadata, "schema": SCHEMA_VERSION}
+    return json.dumps(facts, sort_keys=True, ensure_ascii=False).encode()
+
+
+def _encode_array(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array, allow_pickle=False)
+    return stream.getvalue()
+
+
+def _member(members: Mapping[str, bytes], name: str) -> bytes:
+    if name not in members:
+        raise RecordError(f"member {name!r} is missing; there are {sorted(members)}")
+    return members[name]
+
+
+def _decode_jpeg(members: Mapping[str, bytes], name: str) -> np.ndarray:
+    data = _member(members, name)
+    # OpenCV fills the rest of a truncated file with grey and says so on stderr only.
+    if not data.rstrip(b"\0").endswith(b"\xff\xd9"):
+        raise RecordError(f"member {name!r} is not a whole JPEG ({len(data)} bytes)")
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise RecordError(f"member {name!r} is not a readable JPEG ({len(data)} bytes)")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _decode_mask(members: Mapping[str, bytes], name: str, image: np.ndarray) -> np.ndarray | None:
+    if name not in members:
+        return None
+    data = members[name]
+    mask = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE) if data else None
+    if mask is None:
+        raise RecordError(f"member {name!r} is not a readable PNG ({len(data)} bytes)")
+    if mask.shape != image.shape[:2]:
+        raise RecordError(f"member {name!r} is {mask.shape}, its image {image.shape[:2]}")
+    return mask >= 128
+
+
+def _decode_json(members: Mapping[str, bytes]) -> dict[str, Any]:
+    try:
+        facts = json.loads(_member(members, "json"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise RecordError(f"member 'json' cannot be read: {error}") from error
+    if not isinstance(facts, dict):
+        raise RecordError("member 'json' is not an object")
+    schema = facts.pop("schema", SCHEMA_VERSION)
+    if schema != SCHEMA_VERSION:
+        raise RecordError(f"schema {schema} of the record is not {SCHEMA_VERSION}, ours")
+    return facts
+
+
+def _decode_matches(members: Mapping[str, bytes], target: np.ndarray) -> np.ndarray | None:
+    if "matches.npy" not in members:
+        return None
+    try:
+        matches = np.load(io.BytesIO(members["matches.npy"]), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise RecordError(f"member 'matches.npy' cannot be read: {error}") from error
+    expected = (*match_grid_shape(*target.shape[:2]), 3)
+    if matches.shape != expected or matches.dtype != np.float16:
+        raise RecordError(
+            f"member 'matches.npy' is {matches.dtype} {matches.shape}, expected float16 {expected}"
+        )
+    return matches

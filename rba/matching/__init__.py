@@ -1,0 +1,1 @@
+"""Correspondences between two views, as the grid that refinement records store."""
