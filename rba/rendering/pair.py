@@ -1,0 +1,211 @@
+"""Render two views of one random object, with object masks and the exact correspondence."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from rba.draws import keyed_generator
+from rba.errors import InputError
+from rba.rendering.camera import Camera, fit_camera, turn
+from rba.rendering.correspondence import correspondence
+from rba.rendering.printing import print_design
+from rba.rendering.raster import Raster, rasterise
+from rba.rendering.shapes import SHAPES, Mesh, make_mesh
+from rba.rendering.view import compose, draw_background, draw_light, paint
+
+_MOST_TEXELS_A_SIDE = 1536
+_POSE_ATTEMPTS = 6
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PairSettings:
+    """Ranges that pairs are drawn from.
+
+    Attributes:
+        shapes: Kinds of objects, each as likely as the others.
+        rotation_degrees: How far the object turns between the views.
+        roll_degrees: Largest turn of each view about the viewing axis.
+        fill: Longest side of the object's box over the image's side, in (0, 1], drawn for each
+            view, so the views differ in scale.
+        light: How much light and colour differ between views, in [0, 1]; 0 = textures as they are.
+        supersampling: Samples along each axis of a pixel for smooth edges; 1 = none.
+        smallest_overlap: Poses are drawn again until this share of each view's object pixels is
+            seen in the other, or attempts run out (the best is kept).
+
+    Raises:
+        InputError: If a range is none.
+    """
+
+    shapes: tuple[str, ...] = ("box", "cylinder", "card", "sheet")
+    rotation_degrees: tuple[float, float] = (15.0, 40.0)
+    roll_degrees: float = 14.0
+    fill: tuple[float, float] = (0.8, 0.98)
+    light: float = 0.6
+    supersampling: int = 2
+    smallest_overlap: float = 0.4
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.shapes) - set(SHAPES))
+        if unknown or not self.shapes:
+            raise InputError(f"shapes {self.shapes}: give one or more of {sorted(SHAPES)}")
+        ranges = {"rotation_degrees": (self.rotation_degrees, 90.0), "fill": (self.fill, 1.0)}
+        for name, ((low, high), largest) in ranges.items():
+            if not 0 <= low <= high <= largest or high == 0:
+                raise InputError(f"{name} {(low, high)}: give a range within [0, {largest:g}]")
+        if self.fill[0] <= 0:
+            raise InputError(f"fill {self.fill}: give a range above 0")
+        if not 1 <= self.supersampling <= 8:
+            raise InputError(f"supersampling {self.supersampling}: give 1 to 8")
+        if not 0 <= self.light <= 1:
+            raise InputError(f"light {self.light}: give a number in [0, 1]")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class View:
+    """One rendered view of SxS pixels.
+
+    Attributes:
+        image: SxSx3 uint8 RGB.
+        mask: SxS bool, the object.
+        correspondence: SxSx2 float32, position of each pixel in the other view, in pixels (centres
+            at +0.5), NaN = no match.
+        camera: Where it was seen from.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    correspondence: np.ndarray
+    camera: Camera
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RenderedPair:
+    """Two views of one object, and the names of the photographs on it."""
+
+    first: View
+    second: View
+    shape: str
+    textures: tuple[str, ...]
+
+
+def render_pair(
+    textures: Mapping[str, np.ndarray],
+    rng: np.random.Generator,
+    size: int,
+    settings: PairSettings | None = None,
+) -> RenderedPair:
+    """Render a pair: a pure function of the arguments and the generator's state.
+
+    Args:
+        textures: Name to hxwx3 uint8 photographs, at least one (two give another as background).
+        rng: From `rba.draws.keyed_generator`.
+        size: Side of both views in pixels, at least 16.
+        settings: Ranges to draw from.
+
+    Raises:
+        InputError: If there is no texture or the size is below 16.
+    """
+    settings = settings or PairSettings()
+    if not textures or size < 16:
+        raise InputError(f"{len(textures)} textures at {size} pixels: give at least 1 and 16")
+    seeds = [int(seed) for seed in rng.integers(0, 2**62, 4)]
+    shape_rng, pose_rng, print_rng, look_rng = (
+        keyed_generator(seed, "render", "pair", 0) for seed in seeds
+    )
+    mesh = make_mesh(settings.shapes[int(shape_rng.integers(len(settings.shapes)))], shape_rng)
+    cameras, rasters, maps = _draw_poses(mesh, pose_rng, size, settings)
+    names = sorted(textures)
+    chosen = [names[int(i)] for i in print_rng.permutation(len(names))[: min(2, len(names))]]
+    large = [rasterise(mesh, camera.enlarged(settings.supersampling)) for camera in cameras]
+    shown = sorted({int(n) for raster in large for n in np.unique(raster.surface)} - {-1})
+    surfaces = {
+        number: _print_surface(mesh, number, textures, chosen, seeds[2], size) for number in shown
+    }
+    others = [name for name in names if name not in chosen]
+    views: list[View] = []
+    for camera, raster, samples, map_ in zip(cameras, rasters, large, maps, strict=True):
+        light = draw_light(look_rng, settings.light)
+        pick = int(look_rng.integers(4 * max(len(others), 1)))
+        photo = textures[others[pick // 4]] if others and pick % 4 else None
+        background = draw_background(photo, look_rng, size)
+        painted = paint(samples, surfaces, light, camera.rotation)
+        image = compose(painted, samples.mask, background, settings.supersampling)
+        views.append(View(image=image, mask=raster.mask, correspondence=map_, camera=camera))
+    return RenderedPair(
+        first=views[0], second=views[1], shape=mesh.kind, textures=tuple(sorted(set(chosen)))
+    )
+
+
+def _print_surface(
+    mesh: Mesh,
+    number: int,
+    textures: Mapping[str, np.ndarray],
+    chosen: list[str],
+    seed: int,
+    size: int,
+) -> np.ndarray:
+    """Print one surface; each has its own generator, so unseen ones need not be made."""
+    rng = keyed_generator(seed, "print", "surface", number)
+    photo = textures[chosen[int(rng.integers(len(chosen)))]]
+    aspect = mesh.aspects[number]
+    side = min(max(round(1.25 * size), 160), _MOST_TEXELS_A_SIDE)
+    width = min(max(round(side * np.sqrt(aspect)), 16), 2 * _MOST_TEXELS_A_SIDE)
+    return print_design(photo, rng, width, max(round(width / aspect), 16))
+
+
+def _draw_poses(
+    mesh: Mesh, rng: np.random.Generator, size: int, settings: PairSettings
+) -> tuple[list[Camera], list[Raster], list[np.ndarray]]:
+    """Draw two poses until enough of each view is seen in the other; keep the best."""
+    best: tuple[float, list[Camera], list[Raster], list[np.ndarray]] | None = None
+    for _ in range(_POSE_ATTEMPTS):
+        base = _base_rotation(mesh.kind, rng)
+        angle = rng.uniform(*settings.rotation_degrees)
+        axis = np.array([rng.normal(0, 0.6), rng.choice([-1.0, 1.0]), rng.normal(0, 0.35)])
+        between = turn(axis, angle / 2)
+        cameras = [
+            _draw_camera(mesh, rotation @ base, rng, size, settings)
+            for rotation in (between.T, between)
+        ]
+        rasters = [rasterise(mesh, camera) for camera in cameras]
+        maps = [
+            correspondence(rasters[0], rasters[1], cameras[1]),
+            correspondence(rasters[1], rasters[0], cameras[0]),
+        ]
+        overlap = min(_matched_share(m, r) for m, r in zip(maps, rasters, strict=True))
+        if best is None or overlap > best[0]:
+            best = (overlap, cameras, rasters, maps)
+        if overlap >= settings.smallest_overlap:
+            break
+    assert best is not None
+    return best[1:]
+
+
+def _base_rotation(kind: str, rng: np.random.Generator) -> np.ndarray:
+    """A pose that shows a shape well: boxes by a corner, flat things from the front."""
+    if kind == "box":
+        yaw, pitch = rng.uniform(22, 50) * rng.choice([-1.0, 1.0]), rng.uniform(12, 34)
+    elif kind == "cylinder":
+        yaw, pitch = rng.uniform(-180, 180), rng.uniform(5, 34)
+    else:
+        yaw, pitch = rng.uniform(-22, 22), rng.uniform(-18, 18)
+    return turn(np.array([1.0, 0.0, 0.0]), pitch) @ turn(np.array([0.0, 1.0, 0.0]), yaw)
+
+
+def _draw_camera(
+    mesh: Mesh, rotation: np.ndarray, rng: np.random.Generator, size: int, settings: PairSettings
+) -> Camera:
+    roll = turn(np.array([0.0, 0.0, 1.0]), rng.uniform(-1, 1) * settings.roll_degrees)
+    return fit_camera(
+        mesh.vertices,
+        roll @ rotation,
+        float(rng.uniform(3.6, 6.0)),
+        size,
+        fill=float(rng.uniform(*settings.fill)),
+        shift=(float(rng.uniform(0.2, 0.8)), float(rng.uniform(0.2, 0.8))),
+    )
+
+
+def _matched_share(map_: np.ndarray, raster: Raster) -> float:
+    return float(np.isfinite(map_[..., 0]).sum() / max(int(raster.mask.sum()), 1))
