@@ -34,12 +34,11 @@ def train(config: DictConfig) -> None:
     from rba.models.checkpoint import load_weights, require_same_architecture
     from rba.training import run as running
     from rba.training.check import on_meta
-    from rba.training.run_folder import RunFolder, accumulation_steps
+    from rba.training.run_folder import RunFolder
 
     run = RunFolder.named(config.runs_folder, config.run_name)
     start = run.starting_point(config.resume, config.init_from)
     devices = running.num_devices(config.trainer.devices) * config.trainer.num_nodes
-    accumulation = accumulation_steps(config.global_batch, config.per_device_batch, devices)
     data = instantiate(config.data)
     data.check(num_devices=devices)
     bare = without_sources(config.model.network)
@@ -50,7 +49,7 @@ def train(config: DictConfig) -> None:
     else:
         require_sources(config.model.network)
     if config.check:
-        print(running.describe(outline, data, plain(config), accumulation, start))
+        print(running.describe(outline, data, plain(config), devices, start))
         return
 
     seed_everything(config.seed, verbose=False)
@@ -65,7 +64,7 @@ def train(config: DictConfig) -> None:
         loggers=[instantiate(logger) for logger in config.logger.values()],
         max_steps=config.max_steps,
         validate_every_n_steps=config.validate_every_n_steps,
-        accumulation=accumulation,
+        accumulation=data.accumulation(devices),
         samples_file=run.samples if config.record_samples else None,
     )
     trainer.fit(build_module(config, network), datamodule=data, ckpt_path=start)
@@ -83,6 +82,7 @@ def build_module(config: DictConfig, network: Any) -> Any:
         learning_rates=plain(config.optimizer.learning_rates),
         warmup_steps=config.optimizer.warmup_steps,
         seed=config.seed,
+        validation=instantiate(config.validation),
         facts={"config": plain(config), "image_size": config.model.image_size},
     )
 

@@ -115,6 +115,7 @@ class TrainSettings:
     alternation: dict[str, Any]
     objective: dict[str, Any]
     optimizer: dict[str, Any]
+    validation: dict[str, Any]
     trainer: dict[str, Any]
     callbacks: dict[str, Any]
     logger: dict[str, Any]

@@ -1,5 +1,6 @@
 """The LightningModule: it wires network, objective and optimiser, and does no maths of its own."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,6 +16,7 @@ from rba.models.network import RefinementNetwork
 from rba.training.loss import Objective, draw_step, hole_errors, regression_target, sample_losses
 from rba.training.loss_meter import LossMeter
 from rba.training.optim import parameter_groups, warmup_then_constant
+from rba.training.validation import ValidationMeter, ValidationSettings, correspondence_maps
 
 OptimizerFactory = Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
 
@@ -30,6 +32,7 @@ class RefineByAlignModule(LightningModule):
         learning_rates: Rate by part: ``connector``, ``unet`` and, where trained, ``encoder``.
         warmup_steps: Optimiser steps of linear warm-up.
         seed: Keys every draw.
+        validation: What validation measures.
         facts: Plain containers kept in each checkpoint (configuration, image size).
 
     Raises:
@@ -46,6 +49,7 @@ class RefineByAlignModule(LightningModule):
         learning_rates: Mapping[str, float],
         warmup_steps: int = 0,
         seed: int = 0,
+        validation: ValidationSettings | None = None,
         facts: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -54,23 +58,53 @@ class RefineByAlignModule(LightningModule):
         self.scheduler = scheduler
         self.objective = objective
         self.seed = seed
+        self.validation = validation or ValidationSettings()
         self.facts = dict(facts or {})
         self.meter = LossMeter(scheduler.config.num_train_timesteps)
         groups = functools.partial(parameter_groups, network, learning_rates)
         groups()  # refuses unfit learning rates now, not after the data have been opened
         self._make_groups, self._make_optimizer = groups, optimizer
         self._warmup_steps = warmup_steps
+        self._validation_meters: dict[str, ValidationMeter] = {}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the mean weighted loss of a batch; means by mode go to the meter."""
         del batch_idx
-        losses, in_hole, timesteps = self.losses(batch)
+        losses, in_hole, timesteps = self.losses(batch, self.objective)
         self.meter.add(batch.mode, losses, in_hole, timesteps, batch.weight)
         loss = (losses * batch.weight).sum() / batch.weight.sum().clamp(min=1.0)
         self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=len(batch))
         return loss
 
-    def losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Measure a batch; returns its maps [B, L, n, n] for the pictures."""
+        del batch_idx, dataloader_idx
+        undropped = dataclasses.replace(self.objective, drop_probability=0.0)
+        losses, _, _ = self.losses(batch, undropped)
+        maps = correspondence_maps(
+            self.network, self.scheduler, batch, self.validation, self.seed
+        )
+        meter = self._validation_meters.setdefault(batch.mode, ValidationMeter(maps.shape[1]))
+        meter.add(batch, maps, losses)
+        return maps
+
+    def on_validation_epoch_end(self) -> None:
+        """Log mean IoU and loss by set, over all ranks."""
+        for mode, meter in self._validation_meters.items():
+            measured = meter.take(self.device)
+            if measured is None:
+                continue
+            self.log_dict(
+                {f"validation/{name}_{mode}": value
+                 for name, value in self._name_measures(*measured).items()}
+            )
+
+    def _name_measures(self, miou: Any, loss: float, unknown: float) -> dict[str, float]:
+        named = {f"miou_layer{layer:02d}": float(value) for layer, value in enumerate(miou)}
+        named["miou"] = named[f"miou_layer{self.validation.layer:02d}"]
+        return named | {"loss": loss, "unknown_matches": unknown}
+
+    def losses(self, batch: Batch, objective: Objective) -> tuple[Tensor, Tensor, Tensor]:
         """Noise the clean latents, predict, and compare.
 
         Returns:
@@ -81,7 +115,7 @@ class RefineByAlignModule(LightningModule):
         latents, masked = network.encode_images(
             torch.cat([pixels.image, pixels.masked_image])
         ).chunk(2)
-        draws = draw_step(batch, self.objective, tuple(latents.shape[1:]), self.seed)
+        draws = draw_step(batch, objective, tuple(latents.shape[1:]), self.seed)
         noise = draws.noise.to(latents.device, latents.dtype)
         timesteps = draws.timesteps.to(latents.device)
         mask = mask_to_latent(pixels.artifact_mask, network.latent_factor)
@@ -89,7 +123,7 @@ class RefineByAlignModule(LightningModule):
         noisy = self.scheduler.add_noise(latents, noise, timesteps)
         prediction = network.predict(noisy, timesteps, mask, masked, tokens)
         target = regression_target(self.scheduler, latents, noise, timesteps)
-        losses = sample_losses(prediction, target, mask, self.objective.hole_weight)
+        losses = sample_losses(prediction, target, mask, objective.hole_weight)
         return losses, hole_errors(prediction.detach(), target, mask), draws.timesteps
 
     def configure_optimizers(self) -> Any:

@@ -75,7 +75,7 @@ def describe(
     outline: RefineByAlignModule,
     data: Any,
     config: Mapping[str, Any],
-    accumulation: int,
+    num_devices: int,
     start: Path | None,
 ) -> str:
     """Say what would run: parameters by part, batches an epoch, memory; trains nothing.
@@ -84,7 +84,7 @@ def describe(
         outline: The module around a network on the meta device.
         data: The data module; its ``describe()`` gives samples and batches.
         config: The composed configuration as plain containers.
-        accumulation: Micro-batches an optimiser step on each device.
+        num_devices: Devices over all nodes.
         start: Checkpoint that the run would resume from.
     """
     parts = {
@@ -103,7 +103,8 @@ def describe(
             "starts from": str(start or config["init_from"] or "step 0"),
             "optimiser steps": config["max_steps"],
             "global batch": config["global_batch"],
-            "micro-batches a step": accumulation,
+            "devices": num_devices,
+            "micro-batches a step": data.accumulation(num_devices),
             "parts": parts,
             "data": data.describe(),
             "memory a device, estimated GiB": memory,

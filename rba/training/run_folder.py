@@ -97,33 +97,3 @@ class RunFolder:
         step = 0 if start is None else int(read_checkpoint(start)["global_step"])
         drop_rows_from(self.path / "metrics.csv", step)
 
-
-def accumulation_steps(global_batch: int, per_device_batch: int, num_devices: int) -> int:
-    """Return how many micro-batches make one optimiser step on each device.
-
-    Args:
-        global_batch: Samples an optimiser step.
-        per_device_batch: Samples a forward pass on a device.
-        num_devices: Devices over all nodes.
-
-    Raises:
-        InputError: If it does not divide, with the nearest choices.
-    """
-    for name, value in (("global_batch", global_batch), ("per_device_batch", per_device_batch)):
-        if value < 1:
-            raise InputError(f"{name}={value} must be at least 1")
-    together = per_device_batch * num_devices
-    if global_batch % together == 0:
-        return global_batch // together
-    low = max(global_batch // together, 1) * together
-    if global_batch % num_devices == 0:
-        share = global_batch // num_devices
-        fitting = [b for b in range(1, share + 1) if share % b == 0]
-        nearest = sorted(fitting, key=lambda b: abs(b - per_device_batch))[:2]
-        other = f", or per_device_batch={' or '.join(map(str, sorted(nearest)))}"
-    else:
-        other = ""
-    raise InputError(
-        f"global_batch={global_batch} does not divide into {num_devices} devices x "
-        f"per_device_batch={per_device_batch}; nearest: global_batch={low} or {low + together}{other}"
-    )

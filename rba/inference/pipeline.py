@@ -1,0 +1,152 @@
+"""The diffusers pipeline: a model directory on disk, both stages behind one call."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DiffusionPipeline
+from torch import nn
+
+from rba.errors import InputError
+from rba.inference.align import AlignmentSettings
+from rba.inference.refine import refine_many
+from rba.inference.request import RefinementRequest, RefinementResult, RefinementSettings
+from rba.inference.sampler import StepCallback
+
+# A pipeline folder records these classes by module path and diffusers imports no module by itself:
+# importing them here is part of the file format.
+from rba.models.autoencoder import PatchAutoencoder as PatchAutoencoder
+from rba.models.checkpoint import describe_folder
+from rba.models.connector import Connector as Connector
+from rba.models.network import RefinementNetwork
+
+
+class RefineByAlignPipeline(DiffusionPipeline):
+    """Refine local artifacts of generated images after a reference (Refine-by-Align).
+
+    Args:
+        autoencoder: `AutoencoderKL` or `PatchAutoencoder`.
+        encoder: `Dinov2Model`.
+        connector: `Connector`.
+        unet: `UNet2DConditionModel`.
+        scheduler: Any diffusers scheduler; DDIM by default.
+        image_size: Side of the crop at the network in pixels.
+        reference_size: Side of the reference in pixels.
+        sampler_step_index: t* of the calibration; 0 = the FIRST, noisiest sampler step.
+        layer: l* of the calibration, in execution order.
+        num_inference_steps: T, which says what ``sampler_step_index`` counts.
+    """
+
+    def __init__(
+        self,
+        autoencoder: nn.Module,
+        encoder: nn.Module,
+        connector: nn.Module,
+        unet: nn.Module,
+        scheduler: Any,
+        image_size: int,
+        reference_size: int,
+        sampler_step_index: int = 0,
+        layer: int = 9,
+        num_inference_steps: int = 50,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            autoencoder=autoencoder,
+            encoder=encoder,
+            connector=connector,
+            unet=unet,
+            scheduler=scheduler,
+        )
+        self.register_to_config(
+            image_size=image_size,
+            reference_size=reference_size,
+            sampler_step_index=sampler_step_index,
+            layer=layer,
+            num_inference_steps=num_inference_steps,
+        )
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "RefineByAlignPipeline":
+        """Open a model directory offline.
+
+        Raises:
+            InputError: If the folder is missing or not a model directory of this framework.
+        """
+        describe_folder(folder)
+        try:
+            return cls.from_pretrained(str(folder), local_files_only=True)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{folder} cannot be opened: {str(error).splitlines()[0]}") from error
+
+    @classmethod
+    def from_network(
+        cls, network: RefinementNetwork, scheduler: Any, *, image_size: int, **calibration: int
+    ) -> "RefineByAlignPipeline":
+        """Make a pipeline of a network; ``calibration`` as in the constructor."""
+        return cls(
+            autoencoder=network.autoencoder,
+            encoder=network.encoder,
+            connector=network.connector,
+            unet=network.unet,
+            scheduler=scheduler,
+            image_size=image_size,
+            reference_size=network.reference_size,
+            **calibration,
+        )
+
+    @property
+    def network(self) -> RefinementNetwork:
+        """The container over this pipeline's parts, in evaluation mode (no copy of weights)."""
+        return RefinementNetwork(
+            self.autoencoder,
+            self.encoder,
+            self.connector,
+            self.unet,
+            reference_size=self.config["reference_size"],
+        ).eval()
+
+    def settings(self, **changes: Any) -> RefinementSettings:
+        """Return refinement settings with the calibrated step and layer filled in."""
+        config = self.config
+        calibrated = {
+            "image_size": config["image_size"],
+            "alignment": AlignmentSettings(
+                sampler_step_index=config["sampler_step_index"],
+                layer=config["layer"],
+                num_inference_steps=config["num_inference_steps"],
+            ),
+        }
+        return RefinementSettings(**(calibrated | changes))
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        requests: RefinementRequest | Sequence[RefinementRequest],
+        settings: RefinementSettings | None = None,
+        *,
+        generator: torch.Generator | None = None,
+        callback: StepCallback | None = None,
+    ) -> list[RefinementResult]:
+        """Align and refine.
+
+        Args:
+            requests: One or several; images of any size.
+            settings: Default: `settings()`.
+            generator: Source of all noise; None keys it by seed and request.
+            callback: Called after each sampler step.
+
+        Returns:
+            One result a request.
+        """
+        if isinstance(requests, RefinementRequest):
+            requests = [requests]
+        return refine_many(
+            self.network,
+            self.scheduler,
+            requests,
+            settings or self.settings(),
+            generator=generator,
+            callback=callback,
+        )

@@ -1,0 +1,105 @@
+"""Validation: mean IoU of every layer's map at the first sampler step, and the loss."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rba.attention.region import RegionSettings, correspondence_mask
+from rba.batch import Batch
+from rba.geometry import cells_to_pixels, mask_to_queries
+from rba.inference.grid import GridSettings, correspondence_grid
+from rba.inference.noise import KeyedNoise
+from rba.metrics.region import iou, truth_mask
+from rba.models.network import RefinementNetwork
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ValidationSettings:
+    """What validation measures.
+
+    Attributes:
+        layer: The layer whose mean IoU is logged by name; all layers come beside it.
+        sampler_step_index: 0 = the FIRST, noisiest sampler step.
+        num_inference_steps: What the index counts.
+        num_pictures: Examples a picture grid shows; 0 = no pictures.
+        picture_steps: Sampler steps for the pictures.
+        guidance_scale: Guidance for the pictures.
+    """
+
+    layer: int = 9
+    sampler_step_index: int = 0
+    num_inference_steps: int = 50
+    num_pictures: int = 8
+    picture_steps: int = 20
+    guidance_scale: float = 5.0
+
+
+def correspondence_maps(
+    network: RefinementNetwork, scheduler: Any, batch: Batch, settings: ValidationSettings, seed: int
+) -> Tensor:
+    """Return the [B, L, n, n] maps of all layers (CPU), from one U-Net forward for step 0."""
+    pixels = batch.normalized()
+    grid = correspondence_grid(
+        network,
+        scheduler,
+        image=pixels.image,
+        artifact_mask=pixels.artifact_mask,
+        reference=pixels.reference,
+        noise=KeyedNoise(seed, tuple(batch.draws.tolist())),
+        settings=GridSettings(
+            num_inference_steps=settings.num_inference_steps,
+            steps=(settings.sampler_step_index,),
+            seed=seed,
+        ),
+    )
+    return grid[:, 0]
+
+
+class ValidationMeter:
+    """Means over a finite set, summed over ranks: IoU by layer, loss, cases without a known match."""
+
+    def __init__(self, num_layers: int) -> None:
+        # Rows: value sums; counts. Columns: IoU by layer, then loss, then unknown matches.
+        self._sums = torch.zeros(2, num_layers + 2, dtype=torch.float64)
+
+    def add(self, batch: Batch, maps: Tensor, losses: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            batch: Examples of weight 0 (padding) are left out, those without a known match too,
+                and the latter counted.
+            maps: [B, L, n, n].
+            losses: [B].
+        """
+        side = maps.shape[-1]
+        objects = (mask_to_queries(batch.reference_mask, side) > 0).cpu().numpy()
+        truths = truth_mask(batch.correspondence_mask[:, 0].cpu().numpy())
+        known = batch.correspondence_known.cpu().numpy() & truths.any(axis=(1, 2))
+        for index in np.flatnonzero(batch.weight.cpu().numpy() > 0):
+            self._sums[0, -2] += float(losses[index])
+            self._sums[1, -2:] += 1
+            if not known[index]:
+                self._sums[0, -1] += 1
+                continue
+            for layer, values in enumerate(maps[index].numpy()):
+                cells = correspondence_mask(values, objects[index], RegionSettings()).mask
+                self._sums[0, layer] += iou(cells_to_pixels(cells, *truths[index].shape), truths[index])
+            self._sums[1, :-2] += 1
+
+    def take(self, device: torch.device) -> tuple[np.ndarray, float, float] | None:
+        """Return mean IoU by layer, mean loss and the number of unknown matches, and reset.
+
+        None where the set was empty. The sums run over all ranks.
+        """
+        sums = self._sums.to(device)
+        self._sums = torch.zeros_like(self._sums)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(sums)
+        totals, counts = sums.cpu().numpy()
+        if counts[-2] == 0:
+            return None
+        miou = totals[:-2] / np.maximum(counts[:-2], 1)
+        return miou, totals[-2] / counts[-2], totals[-1]
