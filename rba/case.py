@@ -39,7 +39,7 @@ class Case:
     correspondence_mask: np.ndarray | None = None
     task: str = "unknown"
     generator: str = "unknown"
-    metadata: Mapping[str, object] = MappingProxyType({})
+    metadata: Mapping[str, object] = dataclasses.field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         size = self.image.shape[:2]
@@ -62,7 +62,9 @@ class Case:
                     f"{_wh(mask)}"
                 )
         if self.truth is not None and self.truth.shape != self.image.shape:
-            raise InputError(f"case {self.id}: the truth is {_wh(self.truth)}, not {_wh(self.image)}")
+            raise InputError(
+                f"case {self.id}: the truth is {_wh(self.truth)}, not {_wh(self.image)}"
+            )
         truth = self.correspondence_mask
         if truth is not None and truth.shape != self.references[0].shape[:2]:
             raise InputError(
