@@ -4,7 +4,7 @@ diffusers' fused processors expose no probabilities. A temporary processor on th
 computes them beside the original one; every other module keeps its fused path.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -86,7 +86,7 @@ def attention_probabilities(
 @contextmanager
 def capture_attention(
     layers: Sequence[tuple[str, Any]], *, stop_after: str | None = None
-) -> Iterator[dict[str, Tensor]]:
+) -> Generator[dict[str, Tensor]]:
     """Capture the attention probabilities of ``layers`` during the body of a ``with`` statement.
 
     Args:

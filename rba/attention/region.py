@@ -164,11 +164,11 @@ def _threshold(values: np.ndarray, minimum: float) -> float:
 
 def _largest_component(cells: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Keep the largest 8-connected component; a tie goes to the one with more mass."""
-    labels, count = ndimage.label(cells, structure=np.ones((3, 3)))
+    labels: np.ndarray = np.zeros(cells.shape, np.int32)
+    count = int(ndimage.label(cells, structure=np.ones((3, 3)), output=labels))  # pyright: ignore
     if count == 0:
         return cells
-    index = np.arange(1, count + 1)
     areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    masses = ndimage.sum_labels(values, labels, index)
-    best = max(range(count), key=lambda i: (areas[i], masses[i]))
-    return labels == index[best]
+    masses = np.bincount(labels.ravel(), weights=values.ravel(), minlength=count + 1)[1:]
+    best = max(range(count), key=lambda index: (areas[index], masses[index]))
+    return labels == best + 1

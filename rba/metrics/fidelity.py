@@ -1,6 +1,7 @@
 """Fidelity of the repainted pixels to the truth, inside the artifact mask only."""
 
 import math
+from typing import Any
 
 import numpy as np
 from skimage.metrics import structural_similarity
@@ -46,8 +47,8 @@ def ssim_in_hole(image: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> floa
     height, width = mask.shape
     missing = ((0, max(_WINDOW - height, 0)), (0, max(_WINDOW - width, 0)), (0, 0))
     padded = [np.pad(array, missing, mode="symmetric") for array in (image, truth)]
-    _, similarity = structural_similarity(*padded, win_size=_WINDOW, channel_axis=2, full=True)
-    return float(np.asarray(similarity)[:height, :width][mask].mean())
+    compared: Any = structural_similarity(*padded, win_size=_WINDOW, channel_axis=2, full=True)
+    return float(compared[1][:height, :width][mask].mean())
 
 
 def _check(image: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> None:

@@ -1,0 +1,1 @@
+"""Alignment and refinement of images with a trained network, without Lightning."""

@@ -1,0 +1,290 @@
+"""Both stages from end to end on pictures of any size (method: Refinement)."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rba.attention.region import correspondence_mask
+from rba.geometry import mask_to_queries
+from rba.inference.align import align
+from rba.inference.frames import (
+    Frame,
+    cells_on_reference,
+    images_to_tensor,
+    masks_to_tensor,
+    paste_back,
+    reference_frame,
+    region_frame,
+    tensor_to_images,
+    zoom_in,
+)
+from rba.inference.noise import GeneratorNoise, KeyedNoise, NoiseSource
+from rba.inference.request import (
+    Alignment,
+    RefinementRequest,
+    RefinementResult,
+    RefinementSettings,
+)
+from rba.inference.sampler import (
+    StepCallback,
+    evaluating,
+    latent_shape,
+    make_condition,
+    network_placement,
+    sample,
+)
+from rba.models.network import RefinementNetwork
+
+
+def refine(
+    network: RefinementNetwork,
+    scheduler: Any,
+    request: RefinementRequest,
+    settings: RefinementSettings,
+    **options: Any,
+) -> RefinementResult:
+    """Refine one image; a batch of one of `refine_many`, whose options it takes."""
+    return refine_many(network, scheduler, [request], settings, **options)[0]
+
+
+def refine_many(
+    network: RefinementNetwork,
+    scheduler: Any,
+    requests: Sequence[RefinementRequest],
+    settings: RefinementSettings,
+    *,
+    generator: torch.Generator | None = None,
+    callback: StepCallback | None = None,
+) -> list[RefinementResult]:
+    """Align and refine images, ``settings.batch_size`` at a time.
+
+    Args:
+        network: The four parts, on any device.
+        scheduler: Any diffusers scheduler; it is copied, not changed.
+        requests: Images of any sizes; known regions and missing references may be mixed in.
+        settings: Numbers of both stages.
+        generator: Source of all noise; None keys it by (seed, draw number of the request), so that
+            a request's noise does not depend on its batch.
+        callback: Called after each sampler step of each batch.
+
+    Returns:
+        One result a request, in order.
+
+    Raises:
+        InputError: If a setting does not fit the network.
+        RuntimeError: If the network's output is not finite.
+    """
+    results: list[RefinementResult] = []
+    for start in range(0, len(requests), settings.batch_size):
+        batch = requests[start : start + settings.batch_size]
+        alignments = align_requests(network, scheduler, batch, settings, generator=generator)
+        results += refine_aligned(
+            network,
+            scheduler,
+            batch,
+            alignments,
+            settings,
+            generator=generator,
+            callback=callback,
+        )
+    return results
+
+
+def align_requests(
+    network: RefinementNetwork,
+    scheduler: Any,
+    requests: Sequence[RefinementRequest],
+    settings: RefinementSettings,
+    *,
+    generator: torch.Generator | None = None,
+) -> list[Alignment]:
+    """Run the alignment stage for one batch of requests.
+
+    A request with a known region, or without reference, is prepared but not aligned.
+
+    Raises:
+        InputError: If a setting does not fit the network.
+        RuntimeError: If the network's attention is not finite.
+    """
+    start = time.perf_counter()
+    frames = [_prepare(network, request, settings) for request in requests]
+    prepared = time.perf_counter()
+    wanted = [
+        index
+        for index, item in enumerate(requests)
+        if item.region is None and not item.no_reference
+    ]
+    maps: dict[int, np.ndarray] = {}
+    if wanted:
+        found = align(
+            network,
+            scheduler,
+            image=images_to_tensor([frames[index][0].pixels for index in wanted]),
+            artifact_mask=masks_to_tensor([frames[index][0].mask for index in wanted]),
+            reference=images_to_tensor([frames[index][1].pixels for index in wanted]),
+            noise=_noise([requests[index] for index in wanted], settings, generator),
+            settings=settings.alignment,
+        )
+        maps = dict(zip(wanted, found.cpu().numpy(), strict=True))
+    seconds = {
+        "prepare": (prepared - start) / len(requests),
+        "align": (time.perf_counter() - prepared) / max(len(wanted), 1),
+    }
+    side = round(network.num_tokens**0.5)
+    return [
+        _locate(request, frame, maps.get(index), settings, seconds, side)
+        for index, (request, frame) in enumerate(zip(requests, frames, strict=True))
+    ]
+
+
+def refine_aligned(
+    network: RefinementNetwork,
+    scheduler: Any,
+    requests: Sequence[RefinementRequest],
+    alignments: Sequence[Alignment],
+    settings: RefinementSettings,
+    *,
+    generator: torch.Generator | None = None,
+    callback: StepCallback | None = None,
+) -> list[RefinementResult]:
+    """Run the refinement stage for one batch of aligned requests.
+
+    Raises:
+        RuntimeError: If the network's output is not finite.
+    """
+    start = time.perf_counter()
+    device, dtype = network_placement(network)
+    noise = _noise(requests, settings, generator)
+    drop = torch.tensor([alignment.matched is None for alignment in alignments])
+    with evaluating(network):
+        references = images_to_tensor(
+            [(item.matched or item.reference).pixels for item in alignments]
+        )
+        condition = make_condition(
+            network,
+            images_to_tensor([item.crop.pixels for item in alignments]),
+            masks_to_tensor([item.crop.mask for item in alignments]),
+            network.embed_references(references.to(device, dtype), drop.to(device)),
+        )
+        latents = sample(
+            network,
+            scheduler,
+            condition,
+            noise("refinement", latent_shape(condition)),
+            settings.sampler,
+            generator=generator or torch.Generator().manual_seed(settings.seed),
+            callback=callback,
+        )
+        decoded = network.decode_latents(latents.to(dtype))
+        _check_finite(latents, decoded)
+    patches = tensor_to_images(decoded)
+    spent = (time.perf_counter() - start) / len(requests)
+    return [
+        _finish(request, alignment, patch, settings, spent)
+        for request, alignment, patch in zip(requests, alignments, patches, strict=True)
+    ]
+
+
+def network_image_size(network: RefinementNetwork, settings: RefinementSettings) -> int:
+    """Return the crop's side at the network in pixels."""
+    if settings.image_size is not None:
+        return settings.image_size
+    cells: int = network.unet.config["sample_size"]  # pyright: ignore
+    return cells * network.latent_factor
+
+
+def _prepare(
+    network: RefinementNetwork, request: RefinementRequest, settings: RefinementSettings
+) -> tuple[Frame, Frame]:
+    crop = zoom_in(
+        request.case.image,
+        request.case.artifact_mask,
+        network_image_size(network, settings),
+        factor=settings.crop_factor if settings.zoom_in else None,
+        magnification=settings.max_magnification,
+    )
+    return crop, reference_frame(request.reference, request.reference_mask, network.reference_size)
+
+
+def _locate(
+    request: RefinementRequest,
+    frames: tuple[Frame, Frame],
+    found: np.ndarray | None,
+    settings: RefinementSettings,
+    seconds: dict[str, float],
+    side: int,
+) -> Alignment:
+    """Turn a map, a known region or nothing into the first stage's result."""
+    crop, reference = frames
+    region, cells, fallback, confidence = request.region, None, False, float("nan")
+    if found is not None:
+        object_cells = mask_to_queries(masks_to_tensor([reference.mask]), side)[0] > 0
+        result = correspondence_mask(found, object_cells.numpy(), settings.region)
+        cells, fallback, confidence = result.mask, result.fallback, result.confidence
+        height, width = request.reference.shape[:2]
+        region = cells_on_reference(cells, reference, height, width)
+        if not region.any():  # a cell that only grazes the picture may hold no pixel's centre
+            region, fallback = np.ones((height, width), bool), True
+    matched = None
+    if region is not None and not request.no_reference:
+        matched = region_frame(
+            request.reference, request.reference_mask, region, reference.side, side
+        )
+    return Alignment(
+        crop=crop,
+        reference=reference,
+        correspondence_map=found,
+        cells=cells,
+        region=None if request.no_reference else region,
+        matched=matched,
+        fallback=fallback,
+        confidence=confidence,
+        seconds=seconds if found is not None else {**seconds, "align": 0.0},
+    )
+
+
+def _finish(
+    request: RefinementRequest,
+    alignment: Alignment,
+    patch: np.ndarray,
+    settings: RefinementSettings,
+    spent: float,
+) -> RefinementResult:
+    start = time.perf_counter()
+    image, weights = paste_back(
+        request.case.image,
+        request.case.artifact_mask,
+        patch,
+        alignment.crop.box,
+        settings.feather_reach,
+    )
+    return RefinementResult(
+        image=image,
+        alignment=alignment,
+        refined_crop=patch,
+        feather=weights,
+        seconds={**alignment.seconds, "refine": spent, "paste": time.perf_counter() - start},
+    )
+
+
+def _noise(
+    requests: Sequence[RefinementRequest],
+    settings: RefinementSettings,
+    generator: torch.Generator | None,
+) -> NoiseSource:
+    if generator is not None:
+        return GeneratorNoise(generator)
+    return KeyedNoise(settings.seed, tuple(request.draw for request in requests))
+
+
+def _check_finite(*tensors: Tensor) -> None:
+    bad = sum(int((~torch.isfinite(tensor)).sum()) for tensor in tensors)
+    if bad:
+        raise RuntimeError(
+            f"{bad} values of the refined picture are not finite; try float32 or bfloat16 instead "
+            "of float16, or other weights"
+        )

@@ -1,0 +1,177 @@
+"""What every stage shares: the condition of the U-Net, one prediction, and the sampling loop."""
+
+import contextlib
+import copy
+import dataclasses
+import inspect
+from collections.abc import Callable, Generator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rba.geometry import mask_to_latent
+from rba.models.network import RefinementNetwork
+
+StepCallback = Callable[[int, int, Tensor], None]
+"""Called after each sampler step with (step index, number of steps, latents [B, C, h, w])."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Condition:
+    """What the U-Net sees beside the noisy latents.
+
+    Attributes:
+        latent_mask: [B, 1, h, w] float, 1 = repaint.
+        masked_latents: [B, C, h, w], latents of the image with its hole blanked.
+        tokens: [B, N, width], the reference embedding.
+    """
+
+    latent_mask: Tensor
+    masked_latents: Tensor
+    tokens: Tensor
+
+    def doubled(self, null_tokens: Tensor) -> "Condition":
+        """Return the [null; conditional] batch of classifier-free guidance."""
+        return Condition(
+            latent_mask=torch.cat([self.latent_mask] * 2),
+            masked_latents=torch.cat([self.masked_latents] * 2),
+            tokens=torch.cat([null_tokens, self.tokens]),
+        )
+
+
+def network_placement(network: RefinementNetwork) -> tuple[torch.device, torch.dtype]:
+    """Return device and dtype of the U-Net's weights."""
+    weight = next(network.unet.parameters())
+    return weight.device, weight.dtype
+
+
+def make_condition(
+    network: RefinementNetwork,
+    image: Tensor,
+    artifact_mask: Tensor,
+    tokens: Tensor,
+    *,
+    show_artifact: bool = False,
+) -> Condition:
+    """Blank the hole as training does, encode, and pool the mask to the latent grid.
+
+    Args:
+        network: The four parts.
+        image: [B, 3, H, W] in [-1, 1].
+        artifact_mask: [B, 1, H, W] bool or {0, 1}, 1 = repaint.
+        tokens: [B, N, width].
+        show_artifact: Encode the image with its artifact; training never does.
+    """
+    device, dtype = network_placement(network)
+    mask = artifact_mask.to(device, torch.float32)
+    image = image.to(device, torch.float32)
+    visible = image if show_artifact else image * (1.0 - mask)
+    return Condition(
+        latent_mask=mask_to_latent(mask, network.latent_factor).to(dtype),
+        masked_latents=network.encode_images(visible.to(dtype)),
+        tokens=tokens,
+    )
+
+
+def latent_shape(condition: Condition) -> tuple[int, ...]:
+    """Return [B, C, h, w] of the latents that belong to a condition."""
+    return tuple(condition.masked_latents.shape)
+
+
+def predict(
+    network: RefinementNetwork, scheduler: Any, condition: Condition, latents: Tensor, step: Any
+) -> Tensor:
+    """Run the U-Net once at a timestep; float32 latents in, float32 prediction out."""
+    scaled = scheduler.scale_model_input(latents, step).to(condition.masked_latents.dtype)
+    return network.predict(
+        scaled, step, condition.latent_mask, condition.masked_latents, condition.tokens
+    ).float()
+
+
+def fresh_scheduler(scheduler: Any, num_inference_steps: int, device: torch.device) -> Any:
+    """Return a copy of a diffusers scheduler, set to a number of steps; the given one stays."""
+    scheduler = copy.deepcopy(scheduler)
+    scheduler.set_timesteps(num_inference_steps, device=device)
+    return scheduler
+
+
+def step_arguments(
+    scheduler: Any, eta: float = 0.0, generator: torch.Generator | None = None
+) -> dict[str, Any]:
+    """Return those of ``eta`` and ``generator`` that this kind of scheduler's ``step`` takes."""
+    taken = inspect.signature(scheduler.step).parameters
+    offered = {"eta": eta, "generator": generator}
+    return {name: value for name, value in offered.items() if name in taken}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SamplerSettings:
+    """How latents are sampled.
+
+    Attributes:
+        num_inference_steps: Sampler steps; the paper's T.
+        guidance_scale: Classifier-free guidance; 1 = none.
+        eta: Stochasticity of DDIM; 0 = deterministic.
+    """
+
+    num_inference_steps: int = 50
+    guidance_scale: float = 5.0
+    eta: float = 0.0
+
+
+def sample(
+    network: RefinementNetwork,
+    scheduler: Any,
+    condition: Condition,
+    noise: Tensor,
+    settings: SamplerSettings,
+    *,
+    generator: torch.Generator | None = None,
+    callback: StepCallback | None = None,
+) -> Tensor:
+    """Sample latents from noise under a condition, with classifier-free guidance.
+
+    Args:
+        network: The four parts.
+        scheduler: Any diffusers scheduler; it is copied, not changed.
+        condition: Of B examples.
+        noise: [B, C, h, w] standard normal.
+        settings: Steps, guidance, eta.
+        generator: For stochastic schedulers.
+        callback: Called after each step.
+
+    Returns:
+        [B, C, h, w] float32 scaled latents.
+    """
+    device, _ = network_placement(network)
+    scheduler = fresh_scheduler(scheduler, settings.num_inference_steps, device)
+    arguments = step_arguments(scheduler, settings.eta, generator)
+    guided = settings.guidance_scale != 1.0
+    if guided:
+        null_tokens = network.null_tokens(len(noise)).to(condition.tokens.dtype)
+        condition = condition.doubled(null_tokens)
+    latents = noise.to(device, torch.float32) * scheduler.init_noise_sigma
+    for index, timestep in enumerate(scheduler.timesteps):
+        batch = torch.cat([latents, latents]) if guided else latents
+        prediction = predict(network, scheduler, condition, batch, timestep)
+        if guided:
+            null, conditional = prediction.chunk(2)
+            prediction = null + settings.guidance_scale * (conditional - null)
+        latents = scheduler.step(prediction, timestep, latents, **arguments).prev_sample
+        if callback is not None:
+            callback(index, len(scheduler.timesteps), latents)
+    return latents
+
+
+@contextlib.contextmanager
+def evaluating(network: nn.Module) -> Generator[None]:
+    """Switch to evaluation mode without gradients; every module's own mode comes back on exit."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
