@@ -1,7 +1,7 @@
 """The exact correspondence between two views of one object, known from its geometry.
 
 A correspondence map over view A is HxWx2 float32: for the pixel whose centre is (x + 0.5, y + 0.5)
-the position (u, v) of the same surface point in view B, in pixels of B (centres at +0.5 as well), NaN
+the position (u, v) of the same surface point in view B, in pixels of B (centres at +0.5 too), NaN
 where the point is hidden in B, outside of it, or no object.
 """
 

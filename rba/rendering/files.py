@@ -97,7 +97,7 @@ def write_correspondence(path: str | Path, map_: np.ndarray, width: int, height:
         width: Width of the other view; u is stored as a share of it, of 65535.
         height: Height of the other view.
     """
-    valid = np.isfinite(map_).all(axis=-1)
+    valid = np.asarray(np.isfinite(map_[..., 0]))
     shares = np.where(valid[..., None], map_, 0.0) / np.array([width, height])
     stored = np.rint(np.clip(shares, 0.0, 1.0) * _FULL).astype(np.uint16)
     blue_first = np.dstack([valid.astype(np.uint16) * _FULL, stored[..., 1], stored[..., 0]])
