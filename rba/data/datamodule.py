@@ -1,7 +1,7 @@
 """The LightningDataModule of the alternating stream; the only room of the data that knows
 Lightning."""
 
-import dataclasses
+import functools
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -11,12 +11,13 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from rba.batch import Batch, Mode
-from rba.data.alignment import AlignmentExamples, AlignmentSettings
+from rba.data.alignment import AlignmentExamples
 from rba.data.alternation import ModePattern
-from rba.data.order import DEFAULT_WINDOW, SampleOrder
-from rba.data.recipe import MaskSettings, Recipe
-from rba.data.refinement import RefinementExamples, RefinementSettings
+from rba.data.order import SampleOrder
+from rba.data.recipe import MaskSettings, MaskSource, Recipe
+from rba.data.refinement import RefinementExamples
 from rba.data.shards import ShardSet
+from rba.data.sources import AlignmentSource, LoaderSettings, RefinementSource
 from rba.data.stream import (
     AlternatingStream,
     BatchSplit,
@@ -29,56 +30,7 @@ from rba.data.validation import ValidationSet
 from rba.errors import InputError
 
 _log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AlignmentSource:
-    """The alignment mode's shards and how they become examples.
-
-    Attributes:
-        shards: Folder, manifest or pattern of tars; None where the mode is not used.
-        validation_shards: The same for validation, or None.
-        settings: How a photo becomes an example.
-        shuffle_window: Shards that are shuffled together.
-    """
-
-    shards: str | None
-    validation_shards: str | None = None
-    settings: AlignmentSettings = dataclasses.field(default_factory=AlignmentSettings)
-    shuffle_window: int = DEFAULT_WINDOW
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RefinementSource:
-    """The refinement mode's shards and how they become examples; fields as `AlignmentSource`."""
-
-    shards: str | None
-    validation_shards: str | None = None
-    settings: RefinementSettings = dataclasses.field(default_factory=RefinementSettings)
-    shuffle_window: int = DEFAULT_WINDOW
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LoaderSettings:
-    """Sizes and processes of loading.
-
-    Attributes:
-        global_batch: Samples of one optimiser step over all ranks and micro-batches.
-        per_device_batch: Samples of one micro-batch of one rank.
-        image_size: Side of targets in pixels.
-        reference_size: Side of references in pixels.
-        num_workers: Loader processes a rank; 0 loads in the training process.
-        prefetch: Micro-batches that each worker makes ahead.
-        num_validation_samples: Validation samples a shard set, at most.
-    """
-
-    global_batch: int
-    per_device_batch: int
-    image_size: int
-    reference_size: int
-    num_workers: int = 0
-    prefetch: int = 2
-    num_validation_samples: int = 64
+_VALIDATION_SEED = 0  # validation sets are the same in every run
 
 
 class AlternatingDataModule(LightningDataModule):
@@ -92,11 +44,8 @@ class AlternatingDataModule(LightningDataModule):
         refinement: The refinement mode's source.
         pattern: Which mode a step has.
         masks: Where artifact masks come from.
-        loader: Sizes and processes.
-        seed: The run's seed.
-
-    Raises:
-        InputError: If a used mode has no shards, or shards or settings do not fit.
+        seed: The run's seed. Validation does not depend on it.
+        **loader: The fields of `LoaderSettings`.
     """
 
     def __init__(
@@ -106,21 +55,50 @@ class AlternatingDataModule(LightningDataModule):
         refinement: RefinementSource,
         pattern: ModePattern | Mapping[str, int],
         masks: MaskSettings,
-        loader: LoaderSettings,
         seed: int,
+        **loader: int,
     ) -> None:
         super().__init__()
         self.alignment = alignment
         self.refinement = refinement
         self.pattern = pattern if isinstance(pattern, ModePattern) else ModePattern(**pattern)
-        self.loader = loader
+        self.masks = masks
+        self.loader = LoaderSettings(**loader)
         self.seed = seed
-        self._masks = masks.source()
-        self._split = BatchSplit(
-            global_batch=loader.global_batch, per_device_batch=loader.per_device_batch
-        )
-        self.train_shards = self._open_train_shards()
-        self.validation_shards = self._open_validation_shards()
+
+    @functools.cached_property
+    def train_shards(self) -> dict[Mode, ShardSet]:
+        """The shards of each mode that the pattern uses."""
+        return self._open_train_shards()
+
+    @functools.cached_property
+    def validation_shards(self) -> dict[Mode, ShardSet]:
+        """The validation shards of each mode that has some."""
+        return self._open_validation_shards()
+
+    @functools.cached_property
+    def mask_source(self) -> MaskSource:
+        """Where artifact masks come from."""
+        return self.masks.source()
+
+    def check(self, num_devices: int = 1) -> None:
+        """Open all shards and check that everything fits; reads no sample.
+
+        Args:
+            num_devices: Devices over all nodes.
+
+        Raises:
+            InputError: If a used mode has no shards, or shards, sizes or masks do not fit.
+        """
+        self.accumulation(num_devices)
+        for mode in self.train_shards | self.validation_shards:
+            self._recipe(mode)
+        for mode, shards in self.train_shards.items():
+            if len(shards) < self.loader.global_batch:
+                _log.warning(
+                    "the %s shards hold %d samples, fewer than a global batch of %d: some batches "
+                    "hold a sample twice", mode.value, len(shards), self.loader.global_batch,
+                )  # fmt: skip
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Return by mode what would be read: data set, shards, samples, batches an epoch."""
@@ -141,16 +119,15 @@ class AlternatingDataModule(LightningDataModule):
         Raises:
             InputError: If the global batch cannot be divided so.
         """
-        return dataclasses.replace(self._split, world_size=world_size).accumulation
+        return self._split(world_size, 0).accumulation
 
     def stream(self, world_size: int = 1, rank: int = 0) -> AlternatingStream:
         """Return the training stream of one rank: item m is its micro-batch m since step 0."""
-        split = dataclasses.replace(self._split, world_size=world_size, rank=rank)
         streams = {
             mode: self._mode_stream(shards, validation=False)
             for mode, shards in self.train_shards.items()
         }
-        return AlternatingStream(streams, self.pattern, split)
+        return AlternatingStream(streams, self.pattern, self._split(world_size, rank))
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the endless loader, starting at the trainer's optimiser step."""
@@ -218,13 +195,7 @@ class AlternatingDataModule(LightningDataModule):
                     f"{mode.value} batches; give data.{mode.value}.shards=PATTERN or "
                     f"alternation.{mode.value}=0"
                 )
-            shards = ShardSet.open(source.shards, mode)
-            if len(shards) < self.loader.global_batch:
-                _log.warning(
-                    "the %s shards hold %d samples, fewer than a global batch of %d: a batch holds "
-                    "samples more than once", mode.value, len(shards), self.loader.global_batch,
-                )  # fmt: skip
-            opened[mode] = shards
+            opened[mode] = ShardSet.open(source.shards, mode)
         return opened
 
     def _open_validation_shards(self) -> dict[Mode, ShardSet]:
@@ -241,16 +212,26 @@ class AlternatingDataModule(LightningDataModule):
         shards = self.validation_shards.get(mode)
         return min(len(shards), self.loader.num_validation_samples) if shards else 0
 
-    def _mode_stream(self, shards: ShardSet, *, validation: bool) -> ModeStream:
-        mode = shards.kind
-        namespace = f"validation-{mode.value}" if validation else mode.value
-        recipe = Recipe(
+    def _split(self, world_size: int, rank: int) -> BatchSplit:
+        return BatchSplit(
+            global_batch=self.loader.global_batch,
+            per_device_batch=self.loader.per_device_batch,
+            world_size=world_size,
+            rank=rank,
+        )
+
+    def _recipe(self, mode: Mode, *, validation: bool = False) -> Recipe:
+        return Recipe(
             image_size=self.loader.image_size,
             reference_size=self.loader.reference_size,
-            masks=self._masks,
-            seed=self.seed,
-            namespace=namespace,
+            masks=self.mask_source,
+            seed=_VALIDATION_SEED if validation else self.seed,
+            namespace=f"validation-{mode.value}" if validation else mode.value,
         )
+
+    def _mode_stream(self, shards: ShardSet, *, validation: bool) -> ModeStream:
+        mode = shards.kind
+        recipe = self._recipe(mode, validation=validation)
         make: ExampleMaker
         if mode is Mode.ALIGNMENT:
             make = AlignmentExamples(self.alignment.settings, recipe)
@@ -259,7 +240,7 @@ class AlternatingDataModule(LightningDataModule):
                 self.refinement.settings, recipe, complete_reference=validation
             )
         window = self._sources()[mode].shuffle_window
-        order = SampleOrder(self.seed, namespace, shards.sizes, window)
+        order = SampleOrder(recipe.seed, recipe.namespace, shards.sizes, window)
         return ModeStream(shards, order, make)
 
 

@@ -5,9 +5,10 @@ import numpy as np
 
 from rba.data.sample import MATCH_STRIDE
 from rba.data.warp import inside_frame
+from rba.geometry import mask_box
 
 _OVERSAMPLING = 2  # pixels of the reference are split so finely when a hole is drawn on them
-_MAX_SPLIT = 6  # a target pixel is split into at most this many parts a side
+_MAX_POINTS = 20_000  # of a hole; a larger one is drawn with coarser points
 _TEAR = 4.0  # a cell this many times wider than the median spans two surfaces
 _NEIGHBOURS = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)]
 
@@ -30,7 +31,8 @@ class MatchField:
     ) -> None:
         height, width = reference_size
         grid = matches.astype(np.float64)
-        self.valid = np.isfinite(grid).all(axis=2) & (grid[..., 2] >= min_confidence)
+        # A sum is finite only if all its parts are; reductions over two values are slow.
+        self.valid = np.isfinite(grid[..., 0] + grid[..., 1]) & (grid[..., 2] >= min_confidence)
         nodes = np.where(self.valid[..., None], grid[..., :2] * (width, height), np.nan)
         self._nodes = _extrapolated(np.pad(nodes, ((1, 1), (1, 1), (0, 0)), constant_values=np.nan))
         self._torn = _torn_cells(self._nodes)
@@ -57,7 +59,7 @@ class MatchField:
         upper = self._nodes[y0, x0] * (1 - fx) + self._nodes[y0, x0 + 1] * fx
         lower = self._nodes[y0 + 1, x0] * (1 - fx) + self._nodes[y0 + 1, x0 + 1] * fx
         result = upper * (1 - fy) + lower * fy
-        lone = self._torn[y0, x0] | ~np.isfinite(result).all(axis=1)
+        lone = self._torn[y0, x0] | ~np.isfinite(result[:, 0])
         result[lone] = self._nodes[nearest_y, nearest_x][lone]
         result[~self.valid[nearest_y - 1, nearest_x - 1]] = np.nan
         return result
@@ -72,17 +74,17 @@ def _extrapolated(nodes: np.ndarray) -> np.ndarray:
         near = padded[2 + i : 2 + i + rows, 2 + j : 2 + j + columns]
         far = padded[2 + 2 * i : 2 + 2 * i + rows, 2 + 2 * j : 2 + 2 * j + columns]
         guess = 2.0 * near - far
-        known = np.isfinite(guess).all(axis=2, keepdims=True)
+        known = np.isfinite(guess[..., :1])
         total += np.where(known, guess, 0.0)
         count += known
     filled = np.where(count > 0, total / np.maximum(count, 1.0), np.nan)
-    return np.where(np.isfinite(nodes), nodes, filled)
+    return np.where(np.isfinite(nodes[..., :1]), nodes, filled)
 
 
 def _torn_cells(nodes: np.ndarray) -> np.ndarray:
     """Return the cells whose corners lie too far apart to be on one surface."""
     corners = np.stack([nodes[:-1, :-1], nodes[:-1, 1:], nodes[1:, :-1], nodes[1:, 1:]])
-    known = np.isfinite(corners).all(axis=(0, 3))
+    known = np.isfinite(corners[..., 0].sum(axis=0))
     spread = np.full(known.shape, 0.0)
     spread[known] = np.ptp(corners[:, known], axis=0).max(axis=1)
     if not known.any():
@@ -104,27 +106,38 @@ def lattice_points(mask: np.ndarray, split: int) -> np.ndarray:
     return np.stack([x.ravel(), y.ravel()], axis=1)
 
 
-def lattice_split(mask: np.ndarray, mapped: np.ndarray) -> int:
-    """Return how finely a mask's pixels must be split to leave no hole on the reference.
+def lattice_spacing(mask: np.ndarray, mapped: np.ndarray) -> float:
+    """Return how far apart a mask's neighbouring pixels land on the reference, its 0.9 quantile.
 
     Args:
         mask: HxW bool.
         mapped: [N, 2] where the centres of its N pixels land, in pixels of the reference; NaN where
             they have no match.
+
+    Returns:
+        Pixels; 1 where no two neighbours have a match.
     """
-    image = np.full((*mask.shape, 2), np.nan)
-    image[mask] = mapped
-    steps = [np.linalg.norm(np.diff(image, axis=axis), axis=2).ravel() for axis in (0, 1)]
-    lengths = np.concatenate(steps)
+    box = mask_box(mask)
+    image = np.full((box.height, box.width), np.nan, np.complex128)
+    image[mask[box.y0 : box.y1, box.x0 : box.x1]] = mapped[:, 0] + 1j * mapped[:, 1]
+    lengths = np.concatenate([np.abs(np.diff(image, axis=axis)).ravel() for axis in (0, 1)])
     lengths = lengths[np.isfinite(lengths)]
-    if not lengths.size:
-        return 1
-    spacing = float(np.quantile(lengths, 0.9)) * _OVERSAMPLING
-    return int(np.clip(np.ceil(spacing), 1, _MAX_SPLIT))
+    return float(np.quantile(lengths, 0.9)) if lengths.size else 1.0
 
 
-def splat(points: np.ndarray, side: int) -> np.ndarray:
-    """Draw [N, 2] points of the reference as a soft mask, pinholes closed.
+def lattice_split(num_pixels: int, spacing: float) -> int:
+    """Return into how many parts a side a mask's pixels are split to cover the reference."""
+    affordable = int(np.sqrt(_MAX_POINTS / max(num_pixels, 1)))
+    return max(1, min(int(np.ceil(spacing * _OVERSAMPLING)), affordable))
+
+
+def splat(points: np.ndarray, side: int, spacing: float) -> np.ndarray:
+    """Draw points of the reference as a soft mask, the gaps between them closed.
+
+    Args:
+        points: [N, 2] (x, y) in pixels.
+        side: Side of the reference in pixels.
+        spacing: Distance between neighbouring points, pixels.
 
     Returns:
         side x side float32 in [0, 1]: the share of each pixel that is covered; where no pixel
@@ -134,7 +147,9 @@ def splat(points: np.ndarray, side: int) -> np.ndarray:
     cells = (points[inside_frame(points, side)] * _OVERSAMPLING).astype(int)
     fine = np.zeros((large, large), np.uint8)
     fine[cells[:, 1], cells[:, 0]] = 1
-    closed = cv2.morphologyEx(fine, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    reach = int(np.ceil(min(spacing * _OVERSAMPLING, side / 8) * 0.75))  # 0.75: half a diagonal
+    kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    closed = cv2.morphologyEx(fine, cv2.MORPH_CLOSE, kernel)
     soft = cv2.resize(closed.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
     peak = float(soft.max())
     return soft / peak if 0.0 < peak < 0.5 else soft

@@ -10,7 +10,7 @@ import numpy as np
 
 from rba.batch import Example
 from rba.data.alignment import around
-from rba.data.matchfield import MatchField, lattice_points, lattice_split, splat
+from rba.data.matchfield import MatchField, lattice_points, lattice_spacing, lattice_split, splat
 from rba.data.recipe import Recipe, on_black
 from rba.data.sample import MATCH_STRIDE, RefinementRecord
 from rba.data.transforms import ColorAugmentation, ColorSettings
@@ -193,10 +193,11 @@ class RefinementExamples:
         jitter = rng.uniform(-1.0, 1.0, 2) * self.settings.region_jitter
         warp = random_warp(self.settings.warp, rng, side)
         whole = _object_box(record.reference_mask, height, width)
+        room = self.settings.object_margin if record.reference_mask is not None else 0.0
         if self.complete_reference:
-            return square_matrix(around(whole, self.settings.object_margin), side)
+            return square_matrix(around(whole, room), side)
         if not len(points):
-            return warp @ square_matrix(around(whole, self.settings.object_margin), side)
+            return warp @ square_matrix(around(whole, room), side)
         # A few wrong matches must not blow the region up.
         low, high = np.quantile(points, 0.01, axis=0), np.quantile(points, 0.99, axis=0)
         smallest = self.settings.min_region * max(whole.width, whole.height)
@@ -218,10 +219,11 @@ class RefinementExamples:
             return np.zeros((side, side), np.float32), 0.0
         visible = float(inside_frame(mapped, side).sum()) / float(hole.sum())
         centres = field(_to_view(lattice_points(hole, 1), box, hole.shape[0]))
-        split = lattice_split(hole, project(centres, matrix))
+        spacing = lattice_spacing(hole, project(centres, matrix))
+        split = lattice_split(len(centres), spacing)
         points = field(_to_view(lattice_points(hole, split), box, hole.shape[0]))
         points = points[np.isfinite(points).all(axis=1)]
-        return splat(project(points, matrix), side), visible
+        return splat(project(points, matrix), side, spacing / split), visible
 
 
 def _object_box(mask: np.ndarray | None, height: int, width: int) -> Box:
@@ -234,9 +236,14 @@ def _to_view(points: np.ndarray, box: Box, size: int) -> np.ndarray:
 
 
 def _covered(field: MatchField, box: Box, size: int) -> np.ndarray:
-    """Return the target's pixels whose nearest node has a match, small gaps closed."""
+    """Return the target's pixels that lie among nodes with a match, small gaps closed, smoothed."""
     valid = cv2.morphologyEx(field.valid.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3)))
-    nodes = np.floor(_to_view(np.arange(size)[:, None] + 0.5, box, size) / MATCH_STRIDE).astype(int)
-    columns = np.clip(nodes[:, 0], 0, valid.shape[1] - 1)
-    rows = np.clip(nodes[:, 1], 0, valid.shape[0] - 1)
-    return valid[np.ix_(rows, columns)].astype(bool)
+    step = box.width / size / MATCH_STRIDE  # nodes a target pixel
+    start = (np.array([box.x0, box.y0]) - MATCH_STRIDE / 2) / MATCH_STRIDE
+    to_node = np.array([[step, 0.0, start[0]], [0.0, step, start[1]]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    border = cv2.BORDER_REPLICATE
+    share = cv2.warpAffine(
+        valid.astype(np.float32), to_node, (size, size), flags=flags, borderMode=border
+    )
+    return share >= 0.5

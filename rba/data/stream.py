@@ -27,7 +27,9 @@ _MAX_BAD_IN_A_ROW = 100
 class ExampleMaker(Protocol):
     """Turns a record into the example of one draw."""
 
-    def __call__(self, record: Record, draw: int, sample_id: str, /) -> Example: ...
+    def __call__(self, record: Record, draw: int, sample_id: str, /) -> Example:
+        """Make the example."""
+        ...
 
 
 class ModeStream:

@@ -1,0 +1,107 @@
+"""Turn a folder of objects, each a folder of views, into refinement shards with matches.
+
+python data_tools/build_refinement_shards.py objects=DIR out=DIR [key=value ...]
+"""
+
+import functools
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from omegaconf import DictConfig
+from tqdm import tqdm
+
+from rba.batch import Mode
+from rba.data.build import BuildReport, DroppedError, sample_key
+from rba.data.objects import Pair, choose_pairs, find_objects, load_view
+from rba.data.sample import RefinementRecord
+from rba.data.writer import ShardWriter
+from rba.draws import keyed_generator
+from rba.errors import InputError
+from rba.matching.exact import exact_matches, read_correspondence
+from rba.matching.sift import sift_features, sift_matches
+from rba.settings import tool_main
+
+_STORED = ("seed", "matcher", "longest_side", "max_pairs", "min_matches", "quality")
+
+
+def main(config: DictConfig) -> None:
+    """Match and write pairs of views in a shuffled order.
+
+    Raises:
+        InputError: If the input is missing or empty, or the output already holds shards.
+    """
+    started = time.perf_counter()
+    if config.matcher not in ("auto", "exact", "sift"):
+        raise InputError(f"matcher={config.matcher}; give auto, exact or sift")
+    report, pairs = BuildReport(), list[Pair]()
+    for folder in find_objects(config.objects):
+        try:
+            pairs += choose_pairs(folder, config.max_pairs, config.seed)
+        except DroppedError as reason:
+            report.drop(reason, folder.path.name)
+    order = keyed_generator(config.seed, "build", Mode.REFINEMENT.value, 0).permutation(len(pairs))
+    out = Path(config.out).expanduser()
+    load = record_loader(config)
+    settings = {"tool": "build_refinement_shards", **{name: config[name] for name in _STORED}}
+    size, again = config.samples_per_shard, config.overwrite
+    with ShardWriter(
+        out, kind=Mode.REFINEMENT, samples_per_shard=size, settings=settings, overwrite=again
+    ) as writer:
+        for number in tqdm(order, desc="pairs", unit="pair", disable=None):
+            pair = pairs[number]
+            try:
+                record = load(pair, sample_key(report.kept, pair.name))
+            except DroppedError as reason:
+                report.drop(reason, pair.name)
+                continue
+            writer.write(record.key, record.encode(config.quality))
+            report.kept += 1
+    seconds = time.perf_counter() - started
+    report.write(out, seconds)
+    print(report.table(out, seconds))
+
+
+def record_loader(config: DictConfig) -> Callable[[Pair, str], RefinementRecord]:
+    """Return the function that reads and matches a pair; recently used views are kept."""
+    view = functools.lru_cache(maxsize=16)(lambda path: load_view(path, config.longest_side))
+    features = functools.lru_cache(maxsize=64)(
+        lambda path: sift_features(view(path).image, view(path).mask)
+    )
+
+    def load(pair: Pair, key: str) -> RefinementRecord:
+        target, reference = view(pair.target), view(pair.reference)
+        matcher = config.matcher
+        if matcher == "auto":
+            matcher = "exact" if pair.correspondence.exists() else "sift"
+        if matcher == "exact":
+            matches = read_exact(pair, *target.image.shape[:2])
+        else:
+            matches = sift_matches(features(pair.target), features(pair.reference))
+        count = int(np.isfinite(matches[..., 0]).sum())
+        if count < config.min_matches:
+            raise DroppedError("too few matches")
+        views = [pair.target.name, pair.reference.name]
+        return RefinementRecord(
+            key=key,
+            target=target.image,
+            reference=reference.image,
+            target_mask=target.mask,
+            reference_mask=reference.mask,
+            matches=matches,
+            metadata={"object": pair.object, "views": views, "matcher": matcher, "matches": count},
+        )
+
+    return load
+
+
+def read_exact(pair: Pair, height: int, width: int) -> np.ndarray:
+    """Read the matches of a pair whose geometry is known."""
+    if not pair.correspondence.exists():
+        raise DroppedError("no exact correspondence")
+    return exact_matches(read_correspondence(pair.correspondence), height, width)
+
+
+if __name__ == "__main__":
+    tool_main("build_refinement_shards", main)

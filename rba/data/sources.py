@@ -1,0 +1,66 @@
+"""Settings of the data module: where each mode's shards lie, and how they are loaded."""
+
+import dataclasses
+
+from rba.data.alignment import AlignmentSettings
+from rba.data.order import DEFAULT_WINDOW
+from rba.data.refinement import RefinementSettings
+from rba.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AlignmentSource:
+    """The alignment mode's shards and how they become examples.
+
+    Attributes:
+        shards: Folder, manifest or pattern of tars; None where the mode is not used.
+        validation_shards: The same for validation, or None.
+        settings: How a photo becomes an example.
+        shuffle_window: Shards that are shuffled together.
+    """
+
+    shards: str | None
+    validation_shards: str | None = None
+    settings: AlignmentSettings = dataclasses.field(default_factory=AlignmentSettings)
+    shuffle_window: int = DEFAULT_WINDOW
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RefinementSource:
+    """The refinement mode's shards and how they become examples; fields as `AlignmentSource`."""
+
+    shards: str | None
+    validation_shards: str | None = None
+    settings: RefinementSettings = dataclasses.field(default_factory=RefinementSettings)
+    shuffle_window: int = DEFAULT_WINDOW
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoaderSettings:
+    """Sizes and processes of loading.
+
+    Attributes:
+        global_batch: Samples of one optimiser step over all ranks and micro-batches.
+        per_device_batch: Samples of one micro-batch of one rank.
+        image_size: Side of targets in pixels.
+        reference_size: Side of references in pixels.
+        num_workers: Loader processes a rank; 0 loads in the training process.
+        prefetch: Micro-batches that each worker makes ahead.
+        num_validation_samples: Validation samples a shard set, at most.
+
+    Raises:
+        InputError: If a number is out of bounds.
+    """
+
+    global_batch: int
+    per_device_batch: int
+    image_size: int
+    reference_size: int
+    num_workers: int = 0
+    prefetch: int = 2
+    num_validation_samples: int = 64
+
+    def __post_init__(self) -> None:
+        for name, least in (("num_workers", 0), ("prefetch", 1), ("num_validation_samples", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"data.{name}={getattr(self, name)}; give at least {least}")
