@@ -1,0 +1,1 @@
+"""Benchmarks, baselines and the report on a model."""

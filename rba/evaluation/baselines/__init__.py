@@ -1,0 +1,1 @@
+"""What alignment is measured against: rules that need no network."""

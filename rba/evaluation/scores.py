@@ -1,0 +1,80 @@
+"""Figures over many cases: a dictionary a case, means where they are known."""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from rba.case import Case
+from rba.evaluation.baselines.prediction import Prediction, case_frame
+from rba.inference.frames import mask_in_frame
+from rba.metrics.fidelity import psnr_in_hole, ssim_in_hole
+from rba.metrics.region import box_iou, hit, iou, iou_at_area, truth_mask
+
+Scores = dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Truth:
+    """What is known of one case on the R x R reference.
+
+    Attributes:
+        region: R x R bool, ``correspondence_mask >= 0.5``.
+        object_mask: R x R bool.
+    """
+
+    region: np.ndarray
+    object_mask: np.ndarray
+
+
+def case_truth(case: Case, size: int) -> Truth | None:
+    """Return a case's truth on the R x R reference; None where no match is known.
+
+    Args:
+        case: The case.
+        size: R in pixels. A truth that is too small to cover half of any pixel counts as unknown.
+    """
+    if case.correspondence_mask is None:
+        return None
+    frame = case_frame(case, size)
+    region = truth_mask(mask_in_frame(case.correspondence_mask, frame))
+    return Truth(region=region, object_mask=frame.mask) if region.any() else None
+
+
+def alignment_scores(prediction: Prediction, truth: Truth) -> Scores:
+    """Score one predicted region (definitions: `rba.metrics.region`)."""
+    return {
+        "miou": iou(prediction.mask, truth.region),
+        "hit_rate": hit(prediction.correspondence_map, truth.region),
+        "box_miou": box_iou(prediction.mask, truth.region),
+        "miou_at_truth_area": iou_at_area(prediction.correspondence_map, truth.region),
+        "fallback_share": float(prediction.fallback),
+    }
+
+
+def fidelity_scores(image: np.ndarray, case: Case) -> Scores:
+    """Score one picture against the truth over the artifact mask's pixels."""
+    assert case.truth is not None
+    return {
+        "psnr_in_hole": psnr_in_hole(image, case.truth, case.artifact_mask),
+        "ssim_in_hole": ssim_in_hole(image, case.truth, case.artifact_mask),
+    }
+
+
+def mean_scores(scores: Sequence[Scores]) -> dict[str, float | None]:
+    """Return the mean of each figure; None where a case's figure is not finite or there is none."""
+    if not scores:
+        return {}
+    return {name: finite(np.mean([score[name] for score in scores])) for name in scores[0]}
+
+
+def median(values: Iterable[float]) -> float | None:
+    """Return the median, None of nothing."""
+    listed = list(values)
+    return finite(np.median(listed)) if listed else None
+
+
+def finite(value: float | np.floating) -> float | None:
+    """Return a plain float for JSON, None where it is NaN or infinite."""
+    return float(value) if math.isfinite(value) else None
