@@ -1,5 +1,6 @@
 """Train: ``python train.py experiment=tiny run_name=NAME key=value ...`` (see conf/train.yaml)."""
 
+import functools
 from typing import Any
 
 import hydra
@@ -13,6 +14,9 @@ from rba.settings import (
     user_errors,
     without_sources,
 )
+
+# Plain lists and dicts reach the parts: an OmegaConf container in a checkpoint would not load again.
+build = functools.partial(instantiate, _convert_="all")
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
@@ -39,10 +43,10 @@ def train(config: DictConfig) -> None:
     run = RunFolder.named(config.runs_folder, config.run_name)
     start = run.starting_point(config.resume, config.init_from)
     devices = running.num_devices(config.trainer.devices) * config.trainer.num_nodes
-    data = instantiate(config.data)
+    data = build(config.data)
     data.check(num_devices=devices)
     bare = without_sources(config.model.network)
-    shapes: Any = on_meta(lambda: instantiate(bare))
+    shapes: Any = on_meta(lambda: build(bare))
     outline = build_module(config, shapes)
     if config.init_from is not None:
         require_same_architecture(config.init_from, shapes.describe())
@@ -54,20 +58,21 @@ def train(config: DictConfig) -> None:
 
     seed_everything(config.seed, verbose=False)
     fresh = start is None and config.init_from is None
-    network = instantiate(config.model.network if fresh else bare)
+    network = build(config.model.network if fresh else bare)
     if start is None and config.init_from is not None:
         load_weights(network, config.init_from)
     run.prepare(OmegaConf.to_yaml(config), start)
     trainer = running.make_trainer(
         plain(config.trainer),
-        callbacks=[instantiate(callback) for callback in config.callbacks.values()],
-        loggers=[instantiate(logger) for logger in config.logger.values()],
+        callbacks=[build(callback) for callback in config.callbacks.values()],
+        loggers=[build(logger) for logger in config.logger.values()],
         max_steps=config.max_steps,
         validate_every_n_steps=config.validate_every_n_steps,
         accumulation=data.accumulation(devices),
         samples_file=run.samples if config.record_samples else None,
     )
-    trainer.fit(build_module(config, network), datamodule=data, ckpt_path=start)
+    module = build_module(config, network)
+    trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
 
 
 def build_module(config: DictConfig, network: Any) -> Any:
@@ -76,13 +81,13 @@ def build_module(config: DictConfig, network: Any) -> Any:
 
     return RefineByAlignModule(
         network,
-        instantiate(config.model.scheduler),
-        instantiate(config.objective.loss),
-        optimizer=instantiate(config.optimizer.factory),
+        build(config.model.scheduler),
+        build(config.objective.loss),
+        optimizer=build(config.optimizer.factory),
         learning_rates=plain(config.optimizer.learning_rates),
         warmup_steps=config.optimizer.warmup_steps,
         seed=config.seed,
-        validation=instantiate(config.validation),
+        validation=build(config.validation),
         facts={"config": plain(config), "image_size": config.model.image_size},
     )
 

@@ -45,8 +45,9 @@ class RefineByAlignPipeline(DiffusionPipeline):
         connector: nn.Module,
         unet: nn.Module,
         scheduler: Any,
-        image_size: int,
-        reference_size: int,
+        # diffusers takes every argument without a default for a module of the pipeline
+        image_size: int = 512,
+        reference_size: int = 224,
         sampler_step_index: int = 0,
         layer: int = 9,
         num_inference_steps: int = 50,

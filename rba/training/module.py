@@ -94,10 +94,10 @@ class RefineByAlignModule(LightningModule):
             measured = meter.take(self.device)
             if measured is None:
                 continue
-            self.log_dict(
-                {f"validation/{name}_{mode}": value
-                 for name, value in self._name_measures(*measured).items()}
-            )
+            named = self._name_measures(*measured)
+            # Lightning would log one step too early; it takes the step from this key.
+            step = {"step": float(self.global_step)}
+            self.log_dict({f"validation/{name}_{mode}": x for name, x in named.items()} | step)
 
     def _name_measures(self, miou: Any, loss: float, unknown: float) -> dict[str, float]:
         named = {f"miou_layer{layer:02d}": float(value) for layer, value in enumerate(miou)}

@@ -1,5 +1,6 @@
 """From settings to a Lightning trainer, and the description that ``check=true`` prints."""
 
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -49,8 +50,7 @@ def make_trainer(
     """
     if samples_file is not None:
         callbacks = [*callbacks, SampleRecorder(samples_file)]
-    # The stream starts at the step by itself: there is no loader state to restore.
-    warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")
+    _quieten()
     try:
         return Trainer(
             **settings,
@@ -110,3 +110,18 @@ def describe(
             "memory a device, estimated GiB": memory,
         }
     )
+
+
+def _quieten() -> None:
+    """Drop what the libraries say at every start and a user can do nothing about."""
+    # The stream starts at the step by itself: there is no loader state to restore.
+    warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")
+    # Lightning 2.6 on newer torch versions.
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    # No validation shards are a choice; `check=true` names what there is.
+    warnings.filterwarnings("ignore", message="Total length of .list. across ranks is zero.*")
+    # num_workers is the user's own setting; 0 is right for small runs.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # Advertisements and "GPU available: False".
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)
