@@ -118,7 +118,7 @@ def render_pair(
     names = sorted(textures)
     chosen = [names[int(i)] for i in print_rng.permutation(len(names))[: min(2, len(names))]]
     large = [rasterise(mesh, camera.enlarged(settings.supersampling)) for camera in cameras]
-    shown = sorted({int(n) for raster in large for n in np.unique(raster.surface)} - {-1})
+    shown = [n for n in range(len(mesh.aspects)) if any((r.surface == n).any() for r in large)]
     surfaces = {
         number: _print_surface(mesh, number, textures, chosen, seeds[2], size) for number in shown
     }

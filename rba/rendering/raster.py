@@ -7,6 +7,9 @@ import numpy as np
 from rba.rendering.camera import Camera
 from rba.rendering.shapes import Mesh
 
+# Pixels interpolated at a time: what they need stays in the processor's cache.
+_CHUNK = 16384
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Raster:
@@ -16,17 +19,28 @@ class Raster:
         surface: HxW int16, the surface's number, -1 where nothing is.
         facing: HxW bool, true where the outer side is seen.
         depth: HxW float32, distance along the viewing axis, inf where nothing is.
-        position: HxWx3 float32, point in object axes, 0 where nothing is.
-        normal: HxWx3 float32, outward normal in object axes, length about 1, 0 where nothing is.
-        uv: HxWx2 float32 in [0, 1], 0 where nothing is.
+        attributes: HxWx8 float32, 0 where nothing is: position, normal and uv side by side.
     """
 
     surface: np.ndarray
     facing: np.ndarray
     depth: np.ndarray
-    position: np.ndarray
-    normal: np.ndarray
-    uv: np.ndarray
+    attributes: np.ndarray
+
+    @property
+    def position(self) -> np.ndarray:
+        """HxWx3: the point in object axes."""
+        return self.attributes[..., :3]
+
+    @property
+    def normal(self) -> np.ndarray:
+        """HxWx3: the outward normal in object axes, of length about 1."""
+        return self.attributes[..., 3:6]
+
+    @property
+    def uv(self) -> np.ndarray:
+        """HxWx2: where on its surface's texture the point lies, in [0, 1]."""
+        return self.attributes[..., 6:]
 
     @property
     def mask(self) -> np.ndarray:
@@ -98,37 +112,37 @@ def _interpolate(
     nearness: np.ndarray,
     owner: np.ndarray,
 ) -> Raster:
-    places = np.flatnonzero(owner >= 0)
-    rows, columns = np.divmod(places, owner.shape[1])
-    index, near = owner.ravel()[places], nearness.ravel()[places]
-    x, y = columns + 0.5, rows + 0.5
-    # Barycentric weights are affine in (x, y): three coefficients a triangle and corner.
-    second = _affine(corners[:, 2], corners[:, 0], area)[index]
-    third = _affine(corners[:, 0], corners[:, 1], area)[index]
-    shares = [second[:, 0] * x + second[:, 1] * y + second[:, 2]]
-    shares.append(third[:, 0] * x + third[:, 1] * y + third[:, 2])
-    shares.insert(0, 1.0 - shares[0] - shares[1])
     table = np.concatenate([mesh.vertices, mesh.normals, mesh.uvs], axis=1).astype(np.float32)
-    depth = 1.0 / near
-    values = np.zeros((places.size, table.shape[1]), np.float32)
-    for corner, share in enumerate(shares):
-        weight = share * inverse[:, corner].take(index) * depth
-        content = table[mesh.triangles[:, corner]].take(index, axis=0)
-        content *= weight.astype(np.float32)[:, None]
-        values += content
+    contents = [table[mesh.triangles[:, corner]] for corner in range(3)]
+    # Barycentric weights are affine in (x, y): three coefficients a triangle and corner.
+    second = _affine(corners[:, 2], corners[:, 0], area)
+    third = _affine(corners[:, 0], corners[:, 1], area)
+    places = np.flatnonzero(owner >= 0)
+    attributes = np.zeros((owner.size, table.shape[1]), np.float32)
+    for start in range(0, places.size, _CHUNK):
+        part = places[start : start + _CHUNK]
+        index, depth = owner.ravel()[part], 1.0 / nearness.ravel()[part]
+        pixel = np.stack([part % owner.shape[1] + 0.5, part // owner.shape[1] + 0.5, part * 0 + 1])
+        b = (second[index].T * pixel).sum(axis=0)
+        c = (third[index].T * pixel).sum(axis=0)
+        values = 0.0
+        for corner, share in enumerate((1.0 - b - c, b, c)):
+            weight = (share * inverse[:, corner].take(index) * depth).astype(np.float32)
+            values = values + contents[corner].take(index, axis=0) * weight[:, None]
+        attributes[part] = values
 
-    def spread(content: np.ndarray, fill: float, dtype: type) -> np.ndarray:
-        image = np.full((owner.size, *content.shape[1:]), fill, dtype)
-        image[places] = content
-        return image.reshape(*owner.shape, *content.shape[1:])
-
+    index = owner.ravel()[places]
+    surface = np.full(owner.size, -1, np.int16)
+    surface[places] = mesh.surfaces[index]
+    facing = np.zeros(owner.size, bool)
+    facing[places] = area[index] > 0
+    with np.errstate(divide="ignore"):
+        depth = (1.0 / nearness).astype(np.float32)
     return Raster(
-        surface=spread(mesh.surfaces[index], -1, np.int16),
-        facing=spread(area[index] > 0, 0, np.bool_),
-        depth=spread(depth, np.inf, np.float32),
-        position=spread(values[:, :3], 0, np.float32),
-        normal=spread(values[:, 3:6], 0, np.float32),
-        uv=spread(values[:, 6:], 0, np.float32),
+        surface=surface.reshape(owner.shape),
+        facing=facing.reshape(owner.shape),
+        depth=depth,
+        attributes=attributes.reshape(*owner.shape, -1),
     )
 
 
