@@ -125,7 +125,7 @@ class Batch:
             if not example.artifact_mask.any():
                 raise ValueError(f"empty artifact mask in {example.sample_id}")
             soft = example.correspondence_mask
-            if not (0.0 <= float(soft.min()) and float(soft.max()) <= 1.0):
+            if not (float(soft.min()) >= 0.0 and float(soft.max()) <= 1.0):
                 raise ValueError(f"correspondence mask of {example.sample_id} leaves [0, 1]")
         images = {
             name: _stack([getattr(example, name) for example in examples])

@@ -194,4 +194,3 @@ def tokens_to_grid(values: Tensor) -> Tensor:
     if side * side != values.shape[-1]:
         raise ValueError(f"{values.shape[-1]} tokens do not form a square grid")
     return values.reshape(*values.shape[:-1], side, side)
-

@@ -1,6 +1,5 @@
 """A training checkpoint becomes a model directory."""
 
-import shutil
 from pathlib import Path
 
 from rba.errors import InputError
@@ -29,17 +28,4 @@ def export_checkpoint(checkpoint: Path, output: Path, *, use_ema: bool) -> None:
     pipeline = RefineByAlignPipeline.from_network(
         network, scheduler, image_size=facts["image_size"]
     )
-    write_pipeline(pipeline, output)
-
-
-def write_pipeline(pipeline: RefineByAlignPipeline, output: Path) -> None:
-    """Write a pipeline folder aside and put it in place of an empty or older one."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        pipeline.save_pretrained(partial, safe_serialization=True)
-        shutil.rmtree(output, ignore_errors=True)
-        partial.rename(output)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    pipeline.write(output)

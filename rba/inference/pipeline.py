@@ -1,10 +1,14 @@
 """The diffusers pipeline: a model directory on disk, both stages behind one call."""
 
-from collections.abc import Sequence
+import contextlib
+import shutil
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
+import transformers
 from diffusers import DiffusionPipeline
 from torch import nn
 
@@ -20,6 +24,19 @@ from rba.models.autoencoder import PatchAutoencoder as PatchAutoencoder
 from rba.models.checkpoint import describe_folder
 from rba.models.connector import Connector as Connector
 from rba.models.network import RefinementNetwork
+
+
+@contextlib.contextmanager
+def without_library_bars() -> Generator[None]:
+    """Silence the progress bars that diffusers and transformers draw for every file."""
+    libraries = (diffusers.utils.logging, transformers.utils.logging)
+    for library in libraries:
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library in libraries:
+            library.enable_progress_bar()
 
 
 class RefineByAlignPipeline(DiffusionPipeline):
@@ -77,9 +94,23 @@ class RefineByAlignPipeline(DiffusionPipeline):
         """
         describe_folder(folder)
         try:
-            return cls.from_pretrained(str(folder), local_files_only=True)
+            with without_library_bars():
+                return cls.from_pretrained(str(folder), local_files_only=True)
         except (OSError, ValueError) as error:
             raise InputError(f"{folder} cannot be opened: {str(error).splitlines()[0]}") from error
+
+    def write(self, folder: Path) -> None:
+        """Write the model directory aside and put it in place of an empty or older one."""
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            with without_library_bars():
+                self.save_pretrained(partial, safe_serialization=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            partial.rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
     @classmethod
     def from_network(

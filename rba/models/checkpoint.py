@@ -14,7 +14,12 @@ import diffusers
 import torch
 from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
 from torch import Tensor, nn
-from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersConfig, Dinov2WithRegistersModel
+from transformers import (
+    Dinov2Config,
+    Dinov2Model,
+    Dinov2WithRegistersConfig,
+    Dinov2WithRegistersModel,
+)
 
 from rba.errors import InputError
 from rba.models.autoencoder import PatchAutoencoder
@@ -24,7 +29,8 @@ from rba.models.network import PARTS, RefinementNetwork, describe_part
 CHECKPOINT_KEY = "rba"
 EMA_KEY = "ema"
 _DIFFUSERS_PARTS: dict[str, Any] = {
-    part.__name__: part for part in (AutoencoderKL, PatchAutoencoder, UNet2DConditionModel, Connector)
+    part.__name__: part
+    for part in (AutoencoderKL, PatchAutoencoder, UNet2DConditionModel, Connector)
 }
 _ENCODERS: dict[str, tuple[Any, Any]] = {
     "Dinov2Model": (Dinov2Model, Dinov2Config),
@@ -53,7 +59,9 @@ def build_part(description: Mapping[str, Any]) -> nn.Module:
         model, configuration = _ENCODERS[name]
         return model(configuration(**config))
     if name not in _DIFFUSERS_PARTS:
-        raise InputError(f"unknown part {name!r}; known: {', '.join((*_DIFFUSERS_PARTS, *_ENCODERS))}")
+        raise InputError(
+            f"unknown part {name!r}; known: {', '.join((*_DIFFUSERS_PARTS, *_ENCODERS))}"
+        )
     return _DIFFUSERS_PARTS[name].from_config(config)
 
 
@@ -65,14 +73,18 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"checkpoint {path} does not exist; a run keeps them in runs/NAME/checkpoints")
+        raise InputError(
+            f"checkpoint {path} does not exist; a run keeps them in runs/NAME/checkpoints"
+        )
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} cannot be read as a checkpoint: {reason}") from error
     if not isinstance(checkpoint, dict) or CHECKPOINT_KEY not in checkpoint:
-        raise InputError(f"{path} is not a checkpoint of this framework (no key {CHECKPOINT_KEY!r})")
+        raise InputError(
+            f"{path} is not a checkpoint of this framework (no key {CHECKPOINT_KEY!r})"
+        )
     return checkpoint
 
 
@@ -132,7 +144,9 @@ def describe_folder(folder: str | Path) -> dict[str, dict[str, Any]]:
     classes = json.loads(index.read_text())
     missing = [name for name in PARTS if not (folder / name / "config.json").is_file()]
     if missing:
-        raise InputError(f"{folder} lacks {', '.join(missing)}: not a Refine-by-Align model directory")
+        raise InputError(
+            f"{folder} lacks {', '.join(missing)}: not a Refine-by-Align model directory"
+        )
     return {
         name: {
             "class": classes[name][1],
@@ -142,9 +156,7 @@ def describe_folder(folder: str | Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def require_same_architecture(
-    folder: str | Path, wanted: Mapping[str, Mapping[str, Any]]
-) -> None:
+def require_same_architecture(folder: str | Path, wanted: Mapping[str, Mapping[str, Any]]) -> None:
     """Refuse a model directory whose parts differ from the configured network's.
 
     Args:
@@ -158,7 +170,9 @@ def require_same_architecture(
     differing: list[str] = []
     for name in PARTS:
         if found[name]["class"] != wanted[name]["class"]:
-            differing.append(f"{name} is a {found[name]['class']} there, {wanted[name]['class']} here")
+            differing.append(
+                f"{name} is a {found[name]['class']} there, {wanted[name]['class']} here"
+            )
             continue
         there = found[name]["config"]
         differing += [

@@ -10,9 +10,7 @@ from rba.errors import InputError
 from rba.models.sources import Architecture, check_source, from_source, require_same
 
 
-def load_unet(
-    source: str | None, architecture: Architecture | None = None
-) -> UNet2DConditionModel:
+def load_unet(source: str | None, architecture: Architecture | None = None) -> UNet2DConditionModel:
     """Load a Stable Diffusion 1.5 family U-Net (subfolder ``unet``), or build it with random weights.
 
     Where the source has fewer input channels than ``architecture["in_channels"]`` (4 of SD-1.5

@@ -62,6 +62,8 @@ class LossMeter:
         return _means(self._names, totals, counts)
 
 
-def _means(names: Sequence[str], totals: Sequence[float], counts: Sequence[float]) -> dict[str, float]:
+def _means(
+    names: Sequence[str], totals: Sequence[float], counts: Sequence[float]
+) -> dict[str, float]:
     rows = zip(names, totals, counts, strict=True)
     return {name: total / count for name, total, count in rows if count > 0}

@@ -81,9 +81,7 @@ class RefineByAlignModule(LightningModule):
         del batch_idx, dataloader_idx
         undropped = dataclasses.replace(self.objective, drop_probability=0.0)
         losses, _, _ = self.losses(batch, undropped)
-        maps = correspondence_maps(
-            self.network, self.scheduler, batch, self.validation, self.seed
-        )
+        maps = correspondence_maps(self.network, self.scheduler, batch, self.validation, self.seed)
         meter = self._validation_meters.setdefault(batch.mode, ValidationMeter(maps.shape[1]))
         meter.add(batch, maps, losses)
         return maps

@@ -96,4 +96,3 @@ class RunFolder:
         partial.replace(self.path / "config.yaml")
         step = 0 if start is None else int(read_checkpoint(start)["global_step"])
         drop_rows_from(self.path / "metrics.csv", step)
-

@@ -38,7 +38,11 @@ class ValidationSettings:
 
 
 def correspondence_maps(
-    network: RefinementNetwork, scheduler: Any, batch: Batch, settings: ValidationSettings, seed: int
+    network: RefinementNetwork,
+    scheduler: Any,
+    batch: Batch,
+    settings: ValidationSettings,
+    seed: int,
 ) -> Tensor:
     """Return the [B, L, n, n] maps of all layers (CPU), from one U-Net forward for step 0."""
     pixels = batch.normalized()
@@ -86,7 +90,9 @@ class ValidationMeter:
                 continue
             for layer, values in enumerate(maps[index].numpy()):
                 cells = correspondence_mask(values, objects[index], RegionSettings()).mask
-                self._sums[0, layer] += iou(cells_to_pixels(cells, *truths[index].shape), truths[index])
+                self._sums[0, layer] += iou(
+                    cells_to_pixels(cells, *truths[index].shape), truths[index]
+                )
             self._sums[1, :-2] += 1
 
     def take(self, device: torch.device) -> tuple[np.ndarray, float, float] | None:

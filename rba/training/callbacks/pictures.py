@@ -66,7 +66,11 @@ def picture_grid(module: RefineByAlignModule, batch: Batch, maps: Tensor, count:
         )
         noise = KeyedNoise(module.seed, tuple(batch.draws[:count].tolist()))
         latents = sample(
-            network, module.scheduler, condition, noise("pictures", latent_shape(condition)), sampler
+            network,
+            module.scheduler,
+            condition,
+            noise("pictures", latent_shape(condition)),
+            sampler,
         )
         outputs = network.decode_latents(latents)
     kept = 1.0 - pixels.artifact_mask[:count]

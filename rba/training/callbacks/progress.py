@@ -30,7 +30,12 @@ class ProgressLog(Callback):
         self._samples, self._since = 0, time.perf_counter()
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
     ) -> None:
         """Count samples on all ranks; flush at the interval."""
         self._samples += len(batch) * trainer.world_size

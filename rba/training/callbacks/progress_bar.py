@@ -14,12 +14,13 @@ class StepProgressBar(TQDMProgressBar):
 
     def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
         """Start at the step that the run starts or resumes from."""
-        super().on_train_epoch_start(trainer)
         bar = self.train_progress_bar
-        bar.set_description("training")
+        bar.reset()
+        bar.set_description("training", refresh=False)
         bar.unit = "step"
         bar.total = trainer.max_steps
         bar.initial = bar.n = trainer.global_step
+        bar.refresh()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -11,8 +11,11 @@ _NAME = re.compile(r"step_(\d+)\.ckpt")
 
 def list_checkpoints(folder: str | Path) -> list[Path]:
     """Return a run's checkpoints, oldest step first."""
-    found = [(int(m.group(1)), path) for path in Path(folder).glob("step_*.ckpt")
-             if (m := _NAME.fullmatch(path.name))]
+    found = [
+        (int(m.group(1)), path)
+        for path in Path(folder).glob("step_*.ckpt")
+        if (m := _NAME.fullmatch(path.name))
+    ]
     return [path for _, path in sorted(found)]
 
 
@@ -53,7 +56,9 @@ class ResumeCheckpoint(Callback):
 
     def _save(self, trainer: Trainer) -> None:
         self._saved_step = trainer.global_step
-        trainer.save_checkpoint(self.folder / f"step_{trainer.global_step:08d}.ckpt")
+        path = self.folder / f"step_{trainer.global_step:08d}.ckpt"
+        # weights_only=False: optimiser, callbacks and loops too; it is plain containers all the same
+        trainer.save_checkpoint(path, weights_only=False)
         if trainer.is_global_zero and self.keep >= 0:
             for path in list_checkpoints(self.folder)[: -self.keep or None]:
                 path.unlink()

@@ -44,7 +44,12 @@ class SampleRecorder(Callback):
         self._step = trainer.global_step
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
     ) -> None:
         """Append one line, in one write (several ranks share the file)."""
         line = json.dumps(
