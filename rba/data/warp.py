@@ -117,7 +117,8 @@ def warp_soft_mask(mask: np.ndarray, matrix: np.ndarray, side: int) -> np.ndarra
     Returns:
         side x side float32 in [0, 1], the share of each pixel that the mask covers. Where no pixel
         reaches one half, all are scaled so that the largest is 1; a mask smaller than the grid's
-        samples sets the pixel that its middle falls into. All 0 if the mask leaves the frame.
+        samples sets the pixel that its middle falls into. All 0 if the mask is empty or leaves the
+        frame.
     """
     coverage = _coverage(mask, matrix, side)
     peak = float(coverage.max())
@@ -125,6 +126,8 @@ def warp_soft_mask(mask: np.ndarray, matrix: np.ndarray, side: int) -> np.ndarra
         return coverage
     if peak > 0.0:
         return coverage / peak
+    if not mask.any():
+        return coverage
     points = project(mask_points(mask), matrix)
     inside = points[inside_frame(points, side)]
     if len(inside):

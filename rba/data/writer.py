@@ -1,5 +1,6 @@
 """Write shards: plain tars, their index and, last of all, the manifest. Same input, same bytes."""
 
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -89,8 +90,11 @@ class ShardWriter:
     def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
         if error_type is None:
             self.close()
-        elif self._stream is not None:
-            self._stream.close()
+        elif self._stream is not None and self._tar is not None:
+            with contextlib.suppress(OSError):  # a full disk refuses the last blocks again
+                self._tar.close()
+            with contextlib.suppress(OSError):
+                self._stream.close()
             self._hidden.unlink(missing_ok=True)
 
     @property
