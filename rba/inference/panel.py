@@ -29,6 +29,7 @@ _COLUMNS = (
     "refined (zoom)",
     "truth (zoom)",
 )
+_LEGEND = "red: artifact mask and crop     white: region that was used     green: true region"
 
 
 def case_panel(case: Case, result: RefinementResult) -> np.ndarray:
@@ -59,7 +60,7 @@ def panel(
     columns = _COLUMNS if with_truth else _COLUMNS[:-1]
     width = _GAP + len(columns) * (_TILE + _GAP)
     row = _CAPTION + _TILE + _GAP
-    canvas = Image.new("RGB", (width, _TITLE + len(cases) * row), _PAPER)
+    canvas = Image.new("RGB", (width, _TITLE + len(cases) * row + _CAPTION), _PAPER)
     draw = ImageDraw.Draw(canvas)
     title, small = ImageFont.load_default(16), ImageFont.load_default(13)
     for column, text in enumerate(columns):
@@ -72,6 +73,8 @@ def panel(
         for column, tile in enumerate(_tiles(case, result)[: len(columns)]):
             corner = (_GAP + column * (_TILE + _GAP), top + _CAPTION)
             canvas.paste(Image.fromarray(tile), corner)
+    middle = _TITLE + len(cases) * row + _CAPTION // 2 - _GAP // 2
+    draw.text((width - _GAP, middle), _LEGEND, fill=_FAINT, font=small, anchor="rm")
     return np.asarray(canvas)
 
 
@@ -85,7 +88,7 @@ def correspondence_overlay(
 
     Args:
         reference: R x R x 3 uint8.
-        correspondence_map: n x n, or None.
+        correspondence_map: n x n, or None. Cells at or below its median stay clear.
         region: R x R bool, outlined in white, or None.
         truth: R x R bool, outlined in green, or None.
 
@@ -94,11 +97,12 @@ def correspondence_overlay(
     """
     shown = reference.copy()
     if correspondence_map is not None:
-        heat = correspondence_map / max(float(correspondence_map.max()), 1e-12)
+        above = correspondence_map - np.median(correspondence_map)
+        heat = np.clip(above / max(float(above.max()), 1e-12), 0.0, 1.0)
         cells = np.rint(heat * 255).astype(np.uint8)
         colours = cv2.applyColorMap(cells, cv2.COLORMAP_TURBO)[..., ::-1]
         side = len(reference)
-        share = 0.25 + 0.55 * cells_to_pixels(heat, side, side)[..., None]
+        share = 0.85 * np.sqrt(cells_to_pixels(heat, side, side))[..., None]
         mixed = share * cells_to_pixels(colours, side, side) + (1 - share) * reference
         shown = np.rint(mixed).astype(np.uint8)
     for mask, colour in ((truth, _TRUTH), (region, _REGION)):
@@ -112,9 +116,9 @@ def outlined(
 ) -> np.ndarray:
     """Draw the outline of an HxW bool mask on an HxWx3 picture, with a dark edge for contrast."""
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    shown = np.ascontiguousarray(image)
-    cv2.drawContours(shown, contours, -1, (0, 0, 0), 3, cv2.LINE_AA)
-    return cv2.drawContours(shown, contours, -1, colour, 1, cv2.LINE_AA)
+    shown = np.array(image, order="C")
+    cv2.drawContours(shown, contours, -1, (0, 0, 0), 4, cv2.LINE_AA)
+    return cv2.drawContours(shown, contours, -1, colour, 2, cv2.LINE_AA)
 
 
 def _tiles(case: Case, result: RefinementResult) -> list[np.ndarray]:
@@ -150,8 +154,8 @@ def _whole(image: np.ndarray, box: Box) -> np.ndarray:
     ]
     low = (max(corners[0][0], 1), max(corners[0][1], 1))
     high = (min(corners[1][0], _TILE - 2), min(corners[1][1], _TILE - 2))
-    cv2.rectangle(tile, low, high, (0, 0, 0), 3)
-    return cv2.rectangle(tile, low, high, _MASK, 1)
+    cv2.rectangle(tile, low, high, (0, 0, 0), 4)
+    return cv2.rectangle(tile, low, high, _MASK, 2)
 
 
 def _reference_tile(case: Case, result: RefinementResult) -> np.ndarray:

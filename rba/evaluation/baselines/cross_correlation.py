@@ -68,7 +68,7 @@ def _cut(image: Frame, scale: float, angle: float) -> _Template:
     box = mask_box(image.mask)
     longest = max(box.width, box.height)
     side = longest + 2 * max(_SURROUNDINGS * longest, _SMALLEST_MARGIN)
-    length = max(round(side * scale), 1)
+    length = min(max(round(side * scale), 1), _WORK)
     centre = ((box.x0 + box.x1) / 2 - 0.5, (box.y0 + box.y1) / 2 - 0.5)
     matrix = cv2.getRotationMatrix2D(centre, angle, scale)
     matrix[:, 2] += (length - 1) / 2 - np.array(centre)

@@ -1,0 +1,55 @@
+"""Objects whose second view is the first one moved: every correspondence is known exactly."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hydra.utils import instantiate
+
+from rba.pictures import write_png
+from rba.rendering.files import write_correspondence
+from rba.settings import compose_config
+
+SIDE = 96
+SHIFT = (16, 8)  # pixels in x and y from view 00 to view 01
+
+
+@pytest.fixture(scope="session")
+def parts() -> tuple[Any, Any]:
+    """The tiny configuration's network with random weights, and its scheduler."""
+    config = compose_config(
+        "train",
+        ["experiment=tiny", "data.alignment.shards=none", "data.refinement.shards=none"],
+    )
+    torch.manual_seed(0)
+    return instantiate(config.model.network).eval(), instantiate(config.model.scheduler)
+
+
+def shifted_map(dx: int, dy: int) -> np.ndarray:
+    ys, xs = np.mgrid[:SIDE, :SIDE].astype(np.float32) + 0.5
+    positions = np.stack([xs + dx, ys + dy], axis=-1)
+    outside = ((positions < 0) | (positions > SIDE)).any(axis=-1)
+    positions[outside] = np.nan
+    return positions
+
+
+@pytest.fixture(scope="session")
+def objects(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("objects")
+    dx, dy = SHIFT
+    for index in range(3):
+        folder = root / f"object-{index:03d}"
+        folder.mkdir()
+        rng = np.random.default_rng(index)
+        coarse = rng.integers(0, 256, (24, 24, 3)).astype(np.uint8)
+        wide = cv2.resize(coarse, (SIDE + dx, SIDE + dy), interpolation=cv2.INTER_CUBIC)
+        write_png(folder / "00.png", wide[dy:, dx:])
+        write_png(folder / "01.png", wide[:SIDE, :SIDE])
+        for name in ("00", "01"):
+            write_png(folder / f"{name}.mask.png", np.ones((SIDE, SIDE), bool))
+        write_correspondence(folder / "00-01.correspondence.png", shifted_map(dx, dy), SIDE, SIDE)
+        write_correspondence(folder / "01-00.correspondence.png", shifted_map(-dx, -dy), SIDE, SIDE)
+    return root
