@@ -15,7 +15,7 @@ from rba.settings import (
     without_sources,
 )
 
-# Plain lists and dicts reach the parts: an OmegaConf container in a checkpoint would not load again.
+# Plain lists and dicts reach the parts: a checkpoint with OmegaConf containers would not load.
 build = functools.partial(instantiate, _convert_="all")
 
 

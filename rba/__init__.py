@@ -1,0 +1,1 @@
+"""Refine-by-Align: reference-guided refinement of artifacts in generated images."""

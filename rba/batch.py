@@ -19,7 +19,7 @@ class Mode(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Example:
-    """One training example as the loader makes it: channels-last bytes, no floats but the soft mask.
+    """One training example as the loader makes it: channels-last bytes, and one soft mask.
 
     Attributes:
         image: HxWx3 uint8 RGB, the clean target.
@@ -90,7 +90,8 @@ class Batch:
             tensor = getattr(self, name)
             if tuple(tensor.shape) != shape or tensor.dtype != dtype:
                 raise ValueError(
-                    f"Batch.{name} is {tensor.dtype} {tuple(tensor.shape)}, expected {dtype} {shape}"
+                    f"Batch.{name} is {tensor.dtype} {tuple(tensor.shape)}, "
+                    f"expected {dtype} {shape}"
                 )
         if len(self.sample_ids) != len(self):
             raise ValueError(f"Batch of {len(self)} has {len(self.sample_ids)} sample ids")

@@ -184,6 +184,6 @@ def _summary(case: Case, result: RefinementResult, output: Path, seconds: float)
         lines.append(f"largest change outside the feathered mask: {changed}")
     else:
         lines.append(
-            f"note: {output.suffix} is lossy, so pixels outside the mask change too; .png keeps them"
+            f"note: {output.suffix} is lossy: pixels outside the mask change too; .png keeps them"
         )
     return "\n".join(lines)

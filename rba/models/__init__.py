@@ -1,0 +1,1 @@
+"""The network: its four parts, and weights in and out."""

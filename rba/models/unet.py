@@ -11,7 +11,7 @@ from rba.models.sources import Architecture, check_source, from_source, require_
 
 
 def load_unet(source: str | None, architecture: Architecture | None = None) -> UNet2DConditionModel:
-    """Load a Stable Diffusion 1.5 family U-Net (subfolder ``unet``), or build it with random weights.
+    """Load an SD-1.5 family U-Net (subfolder ``unet``), or build it with random weights.
 
     Where the source has fewer input channels than ``architecture["in_channels"]`` (4 of SD-1.5
     against 9 for inpainting), its first convolution is widened with zeros, so that the output at

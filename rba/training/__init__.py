@@ -1,0 +1,1 @@
+"""Training: the LightningModule, its objective, and what a run leaves behind."""

@@ -1,5 +1,6 @@
 """Running means of losses by mode and timestep range, without a host synchronisation a step."""
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -23,7 +24,7 @@ class LossMeter:
     def __init__(self, num_train_timesteps: int, num_ranges: int = 4) -> None:
         edges = [num_train_timesteps * i // num_ranges for i in range(num_ranges + 1)]
         self._edges = torch.tensor(edges[1:-1])
-        ranges = [f"t{low:03d}-{high - 1:03d}" for low, high in zip(edges, edges[1:], strict=False)]
+        ranges = [f"t{low:03d}-{high - 1:03d}" for low, high in itertools.pairwise(edges)]
         self._names: list[str] = []
         for mode in Mode:
             self._names += [f"loss_{mode}", f"loss_in_hole_{mode}"]

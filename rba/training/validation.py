@@ -63,7 +63,7 @@ def correspondence_maps(
 
 
 class ValidationMeter:
-    """Means over a finite set, summed over ranks: IoU by layer, loss, cases without a known match."""
+    """Means over a finite set and all ranks: IoU by layer, loss, number of unknown matches."""
 
     def __init__(self, num_layers: int) -> None:
         # Rows: value sums; counts. Columns: IoU by layer, then loss, then unknown matches.

@@ -57,7 +57,7 @@ class ResumeCheckpoint(Callback):
     def _save(self, trainer: Trainer) -> None:
         self._saved_step = trainer.global_step
         path = self.folder / f"step_{trainer.global_step:08d}.ckpt"
-        # weights_only=False: optimiser, callbacks and loops too; it is plain containers all the same
+        # False: optimiser, callbacks and loops too, in plain containers all the same
         trainer.save_checkpoint(path, weights_only=False)
         if trainer.is_global_zero and self.keep >= 0:
             for path in list_checkpoints(self.folder)[: -self.keep or None]:
