@@ -20,7 +20,7 @@ WHEEL_PHOTOS = {
     "camera": "camera.png",  # Lav Varshney, CC0
     "chelsea": "chelsea.png",  # Stefan van der Walt, CC0
     "coffee": "coffee.png",  # Rachel Michetti, CC0
-    "grass": "grass.png",  # linolafett, CC0
+    "grass": "grass.png",  # DeviantArt (see skimage.data.grass), CC0
     "gravel": "gravel.png",  # CC0Textures, CC0
     "hubble_deep_field": "hubble_deep_field.jpg",  # NASA, public domain
     "retina": "retina.jpg",  # Häggström, CC0
