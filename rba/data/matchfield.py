@@ -10,7 +10,7 @@ from rba.geometry import mask_box
 _OVERSAMPLING = 2  # pixels of the reference are split so finely when a hole is drawn on them
 _MAX_POINTS = 20_000  # of a hole; a larger one is drawn with coarser points
 _TEAR = 4.0  # a cell this many times wider than the median spans two surfaces
-_NEIGHBOURS = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)]
+_DIRECTIONS = [(-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1)]
 
 
 class MatchField:
@@ -66,19 +66,18 @@ class MatchField:
 
 
 def _extrapolated(nodes: np.ndarray) -> np.ndarray:
-    """Fill each empty node from pairs of nodes in line with it, the mean over directions."""
+    """Fill each empty node from two nodes in line with it, along an axis where there are such.
+
+    One pair, not a mean over pairs: two pairs may lie on two surfaces.
+    """
     padded = np.pad(nodes, ((2, 2), (2, 2), (0, 0)), constant_values=np.nan)
     rows, columns = nodes.shape[:2]
-    total, count = np.zeros_like(nodes), np.zeros((rows, columns, 1))
-    for i, j in _NEIGHBOURS:
+    filled = nodes.copy()
+    for i, j in _DIRECTIONS:
         near = padded[2 + i : 2 + i + rows, 2 + j : 2 + j + columns]
         far = padded[2 + 2 * i : 2 + 2 * i + rows, 2 + 2 * j : 2 + 2 * j + columns]
-        guess = 2.0 * near - far
-        known = np.isfinite(guess[..., :1])
-        total += np.where(known, guess, 0.0)
-        count += known
-    filled = np.where(count > 0, total / np.maximum(count, 1.0), np.nan)
-    return np.where(np.isfinite(nodes[..., :1]), nodes, filled)
+        filled = np.where(np.isfinite(filled[..., :1]), filled, 2.0 * near - far)
+    return filled
 
 
 def _torn_cells(nodes: np.ndarray) -> np.ndarray:

