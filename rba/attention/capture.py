@@ -4,12 +4,16 @@ diffusers' fused processors expose no probabilities. A temporary processor on th
 computes them beside the original one; every other module keeps its fused path.
 """
 
+import functools
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+Select = Callable[[str, int], Tensor]
+"""Layer name, its number of queries -> int64 indices of those to keep, for the whole batch."""
 
 
 class _Stop(BaseException):
@@ -23,9 +27,15 @@ class _CapturingProcessor:
     keys, small beside the rest of a transformer block.
     """
 
-    def __init__(self, original: Callable[..., Tensor], store: Callable[[Tensor], None]) -> None:
+    def __init__(
+        self,
+        original: Callable[..., Tensor],
+        store: Callable[[Tensor], None],
+        select: Callable[[int], Tensor] | None,
+    ) -> None:
         self.original = original
         self.store = store
+        self.select = select
 
     def __call__(
         self,
@@ -39,7 +49,9 @@ class _CapturingProcessor:
         if attention_mask is not None:
             raise ValueError("capturing the probabilities of masked attention is not supported")
         with torch.no_grad():
-            self.store(attention_probabilities(attn, hidden_states, encoder_hidden_states))
+            self.store(
+                attention_probabilities(attn, hidden_states, encoder_hidden_states, self.select)
+            )
         return self.original(
             attn,
             hidden_states,
@@ -51,7 +63,10 @@ class _CapturingProcessor:
 
 
 def attention_probabilities(
-    attention: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None
+    attention: Any,
+    hidden_states: Tensor,
+    encoder_hidden_states: Tensor | None = None,
+    select: Callable[[int], Tensor] | None = None,
 ) -> Tensor:
     """Return ``softmax(Q K^T / sqrt d)`` of a diffusers ``Attention`` module, averaged over heads.
 
@@ -60,6 +75,7 @@ def attention_probabilities(
             are there, ``group_norm``, ``norm_cross``, ``norm_q``, ``norm_k``.
         hidden_states: [B, queries, C] or [B, C, h, w], what the module is called with.
         encoder_hidden_states: [B, keys, C'], or None for self-attention.
+        select: Number of queries -> int64 indices of those that are wanted; None = all.
 
     Returns:
         [B, queries, keys] float32; each row sums to 1.
@@ -73,6 +89,8 @@ def attention_probabilities(
         context = encoder_hidden_states
         if getattr(attention, "norm_cross", None):
             context = attention.norm_encoder_hidden_states(context)
+    if select is not None:
+        hidden_states = hidden_states[:, select(hidden_states.shape[1])]
 
     def split(projected: Tensor, norm: nn.Module | None) -> Tensor:
         heads = projected.unflatten(-1, (attention.heads, -1)).transpose(1, 2)
@@ -85,7 +103,10 @@ def attention_probabilities(
 
 @contextmanager
 def capture_attention(
-    layers: Sequence[tuple[str, Any]], *, stop_after: str | None = None
+    layers: Sequence[tuple[str, Any]],
+    *,
+    stop_after: str | None = None,
+    select: Select | None = None,
 ) -> Generator[dict[str, Tensor]]:
     """Capture the attention probabilities of ``layers`` during the body of a ``with`` statement.
 
@@ -94,6 +115,7 @@ def capture_attention(
             ``set_processor`` and the attributes of `attention_probabilities`.
         stop_after: Name of one of ``layers``. The forward pass ends there, and with it the body:
             execution goes on after the ``with`` statement.
+        select: Which queries are wanted; None = all. Few queries make capturing cheap.
 
     Yields:
         A dictionary that fills as the layers run: name -> [B, queries, keys] float32, averaged
@@ -123,7 +145,8 @@ def capture_attention(
             for name, attention in layers:
                 original = attention.processor
                 stack.callback(attention.set_processor, original)
-                attention.set_processor(_CapturingProcessor(original, storing(name)))
+                chosen = None if select is None else functools.partial(select, name)
+                attention.set_processor(_CapturingProcessor(original, storing(name), chosen))
             yield captured
     except _Stop as raised:
         if raised is not stop:

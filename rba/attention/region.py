@@ -5,6 +5,7 @@ recipe behind each step is ours and every number of it a setting.
 """
 
 import dataclasses
+import statistics
 
 import numpy as np
 from scipy import ndimage
@@ -125,7 +126,7 @@ def _neighbour_median(values: np.ndarray, row: int, column: int) -> float:
     """Return the median of the up to 8 neighbours of one cell."""
     window = values[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2].ravel().tolist()
     window.remove(values[row, column])
-    return float(np.median(window)) if window else 0.0
+    return statistics.median(window) if window else 0.0
 
 
 def _replaced(values: np.ndarray, noisy: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rba.attention.capture import capture_attention
-from rba.attention.correspondence import correspondence_map
+from rba.attention.correspondence import artifact_queries, correspondence_map
 from rba.errors import InputError
 from rba.inference.noise import NoiseSource
 from rba.inference.sampler import (
@@ -167,6 +167,12 @@ def walk_attention(
     _check_cells(cells, len(scheduler.timesteps), len(layers))
     arguments = step_arguments(scheduler)
     artifact_mask = artifact_mask.to(device)
+    num_queries: dict[str, int] = {}
+
+    def select(name: str, count: int) -> Tensor:
+        num_queries[name] = count
+        return artifact_queries(artifact_mask, count)
+
     latents = noise.to(device, torch.float32) * scheduler.init_noise_sigma
     last = max(cells)
     for index, timestep in enumerate(scheduler.timesteps[: last + 1]):
@@ -174,13 +180,15 @@ def walk_attention(
         chosen = [(name, layers[layer][1]) for name, layer in wanted.items()]
         stop_after = chosen[-1][0] if index == last else None
         prediction = latents  # the last step never comes to its prediction
-        with capture_attention(chosen, stop_after=stop_after) as captured:
+        with capture_attention(chosen, stop_after=stop_after, select=select) as captured:
             prediction = predict(network, scheduler, condition, latents, timestep)
         if wanted:
             yield (
                 index,
                 {
-                    layer: correspondence_map(captured[name], artifact_mask)
+                    layer: correspondence_map(
+                        captured[name], artifact_mask, num_queries=num_queries[name]
+                    )
                     for name, layer in wanted.items()
                 },
             )

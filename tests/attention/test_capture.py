@@ -128,6 +128,24 @@ def test_picture_shaped_input_with_group_norm() -> None:
 
 
 @torch.no_grad()
+def test_selected_queries_are_rows_of_all(stack: Stack, inputs: tuple[Tensor, Tensor]) -> None:
+    with capture_attention(stack.named()) as complete:
+        expected = stack(*inputs)
+    asked: list[tuple[str, int]] = []
+
+    def select(name: str, count: int) -> Tensor:
+        asked.append((name, count))
+        return torch.tensor([3, 7])
+
+    with capture_attention(stack.named(), select=select) as captured:
+        output = stack(*inputs)
+    assert asked == [("0", QUERIES), ("1", QUERIES), ("2", QUERIES)]
+    assert torch.equal(output, expected)
+    for name, probabilities in captured.items():
+        torch.testing.assert_close(probabilities, complete[name][:, [3, 7]])
+
+
+@torch.no_grad()
 def test_stop_after_ends_the_forward_pass(stack: Stack, inputs: tuple[Tensor, Tensor]) -> None:
     originals = [layer.processor for layer in stack.layers]
     reached = False

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rba.attention.correspondence import correspondence_map
+from rba.attention.correspondence import artifact_queries, correspondence_map
 
 
 def probabilities(batch: int, queries: int, keys: int, seed: int = 0) -> torch.Tensor:
@@ -45,6 +45,19 @@ def test_maps_sum_to_one_for_any_mask_and_size() -> None:
     result = correspondence_map(probabilities(3, 49, 25), mask)
     assert result.shape == (3, 5, 5)
     torch.testing.assert_close(result.sum((1, 2)), torch.ones(3))
+
+
+def test_touched_queries_alone_give_the_same_map() -> None:
+    attention = probabilities(2, 64, 9)
+    mask = torch.zeros(2, 1, 40, 40)
+    mask[0, 0, 3:9, 4:22] = 1
+    mask[1, 0, 39, 0] = 1
+    rows = artifact_queries(mask, 64)
+    assert rows.tolist() == [0, 1, 2, 3, 4, 8, 9, 10, 11, 12, 56]
+    torch.testing.assert_close(
+        correspondence_map(attention[:, rows], mask, num_queries=64),
+        correspondence_map(attention, mask),
+    )
 
 
 def test_full_mask_is_the_mean_over_queries() -> None:
