@@ -83,7 +83,7 @@ class ValidationMeter:
         truths = truth_mask(batch.correspondence_mask[:, 0].cpu().numpy())
         known = batch.correspondence_known.cpu().numpy() & truths.any(axis=(1, 2))
         for index in np.flatnonzero(batch.weight.cpu().numpy() > 0):
-            self._sums[0, -2] += float(losses[index])
+            self._sums[0, -2] += float(losses[index].detach())
             self._sums[1, -2:] += 1
             if not known[index]:
                 self._sums[0, -1] += 1

@@ -1,0 +1,127 @@
+"""Every file of conf/ composes against the schema; mistakes give one clear line."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.utils import instantiate
+
+from rba.errors import InputError
+from rba.settings import (
+    CONFIG_FOLDER,
+    check_train_settings,
+    compose_config,
+    plain,
+    require_sources,
+    without_sources,
+)
+from rba.training.check import on_meta
+
+SHARDS = ["data.alignment.shards=a", "data.refinement.shards=b"]
+TRAIN_GROUPS = sorted(
+    path.relative_to(CONFIG_FOLDER)
+    for path in CONFIG_FOLDER.glob("*/*.yaml")
+    if path.parent.name not in ("data_tools", "experiment")
+)
+EXPERIMENTS = sorted(path.stem for path in (CONFIG_FOLDER / "experiment").glob("*.yaml"))
+TOOLS = sorted(path.stem for path in (CONFIG_FOLDER / "data_tools").glob("*.yaml"))
+
+
+def needed_overrides(name: str) -> list[str]:
+    return ["trainer.devices=2"] if name == "trainer/ddp.yaml" else []
+
+
+def targets(node: Any) -> list[dict[str, Any]]:
+    if isinstance(node, dict):
+        found = [node] if "_target_" in node else []
+        return found + [item for value in node.values() for item in targets(value)]
+    return [item for value in node for item in targets(value)] if isinstance(node, list) else []
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_fits_the_schema(experiment: str) -> None:
+    config = compose_config("train", [f"experiment={experiment}", *SHARDS])
+    check_train_settings(config)
+    assert config.run_name == experiment
+
+
+@pytest.mark.parametrize("path", TRAIN_GROUPS, ids=str)
+def test_every_group_file_composes_and_instantiates(path: Path) -> None:
+    group, name = path.parent.as_posix(), path.stem
+    overrides = [f"{group}={name}", *needed_overrides(path.as_posix()), *SHARDS]
+    config = compose_config("train", ["experiment=tiny", *overrides])
+    check_train_settings(config)
+    if group == "model":
+        network = on_meta(
+            lambda: instantiate(without_sources(config.model.network), _convert_="all")
+        )
+        assert len(network.cross_attention_layers()) == 16
+        built = [instantiate(config.model.scheduler, _convert_="all"), network]
+    else:
+        nodes = targets(plain(config[group]))
+        built = [instantiate(node, _convert_="all") for node in nodes]
+        assert built or group in ("trainer",)
+    assert all(part is not None for part in built)
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_every_data_tool_composes_once_its_paths_are_set(tool: str) -> None:
+    with pytest.raises(InputError, match="must be set"):
+        compose_config(f"data_tools/{tool}")
+    import yaml
+
+    settings = yaml.safe_load((CONFIG_FOLDER / "data_tools" / f"{tool}.yaml").read_text())
+    unset = [f"{key}=somewhere" for key, value in settings.items() if value == "???"]
+    config = compose_config(f"data_tools/{tool}", unset)
+    assert (Path(CONFIG_FOLDER.parent) / "data_tools" / f"{tool}.py").is_file()
+    assert set(config) == set(settings)
+
+
+def test_the_paper_configuration_holds_the_figures_of_appendix_a3() -> None:
+    config = compose_config("train", ["experiment=paper", *SHARDS])
+    assert config.global_batch == 192
+    assert config.objective.loss.drop_probability == 0.1
+    assert config.optimizer.learning_rates == {"connector": 4e-5, "unet": 1e-5}
+    assert config.trainer.devices * config.trainer.num_nodes == 8
+    assert (config.alternation.alignment, config.alternation.refinement) == (1, 1)
+    # "more than 45 epochs" of Pixabay's 116k images at every second step
+    assert config.max_steps * config.global_batch / 2 / 116_000 >= 45
+
+
+def test_an_unknown_key_is_named() -> None:
+    with pytest.raises(InputError, match="no_such_key"):
+        compose_config("train", ["experiment=tiny", *SHARDS, "no_such_key=1"])
+
+
+def test_an_unknown_experiment_lists_those_there_are() -> None:
+    with pytest.raises(InputError, match="tiny"):
+        compose_config("train", ["experiment=tinny", *SHARDS])
+
+
+def test_what_must_be_set_is_named_with_the_way_out() -> None:
+    with pytest.raises(InputError, match=r"data\.alignment\.shards=VALUE"):
+        compose_config("train", ["experiment=tiny"])
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("max_steps=0", "max_steps=0"),
+        ("global_batch=-4", "global_batch=-4"),
+        ("seed=abc", "seed"),
+        ("max_steps=many", "many"),
+    ],
+)
+def test_a_value_of_the_wrong_type_or_size_is_refused(override: str, named: str) -> None:
+    config = compose_config("train", ["experiment=tiny", *SHARDS, override])
+    with pytest.raises(InputError, match=named):
+        check_train_settings(config)
+
+
+def test_missing_pretrained_parts_are_named_before_anything_loads(tmp_path: Path) -> None:
+    override = f"model.network.encoder.source={tmp_path}/none"
+    config = compose_config("train", ["experiment=paper", *SHARDS, override])
+    with pytest.raises(InputError, match=r"encoder\.source.*none does not exist"):
+        require_sources(config.model.network)
+    assert without_sources(config.model.network).encoder.source is None
+    assert config.model.network.encoder.source == f"{tmp_path}/none"
