@@ -53,6 +53,7 @@ def main(config: DictConfig) -> None:
                 continue
             writer.write(record.key, record.encode(config.quality))
             report.kept += 1
+        report.require_kept(root)
     seconds = time.perf_counter() - started
     report.write(out, seconds)
     print(report.table(out, seconds))

@@ -58,6 +58,7 @@ def main(config: DictConfig) -> None:
                 continue
             writer.write(record.key, record.encode(config.quality))
             report.kept += 1
+        report.require_kept(config.objects)
     seconds = time.perf_counter() - started
     report.write(out, seconds)
     print(report.table(out, seconds))
@@ -100,7 +101,10 @@ def read_exact(pair: Pair, height: int, width: int) -> np.ndarray:
     """Read the matches of a pair whose geometry is known."""
     if not pair.correspondence.exists():
         raise DroppedError("no exact correspondence")
-    return exact_matches(read_correspondence(pair.correspondence), height, width)
+    try:
+        return exact_matches(read_correspondence(pair.correspondence), height, width)
+    except InputError as error:
+        raise DroppedError("unreadable correspondence") from error
 
 
 if __name__ == "__main__":

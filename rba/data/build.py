@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from rba.errors import InputError
 from rba.geometry import resize
 
 _NAMES_SHOWN = 5
@@ -36,6 +37,16 @@ class BuildReport:
     def drop(self, reason: object, name: object) -> None:
         """Count one input that was left out."""
         self.dropped[str(reason)].append(str(name))
+
+    def require_kept(self, source: object) -> None:
+        """Refuse to finish a build that kept nothing.
+
+        Raises:
+            InputError: With the reasons and their counts.
+        """
+        if not self.kept:
+            reasons = ", ".join(f"{len(names)} x {reason}" for reason, names in self._sorted())
+            raise InputError(f"nothing of {source} was kept ({reasons}); see --help for the limits")
 
     def write(self, folder: Path, seconds: float) -> None:
         """Write ``build_report.json`` into the folder of the shards."""

@@ -100,6 +100,11 @@ class AlternatingDataModule(LightningDataModule):
                     "hold a sample twice", mode.value, len(shards), self.loader.global_batch,
                 )  # fmt: skip
 
+    def setup(self, stage: str) -> None:
+        """Tell the trainer not to validate where there is nothing to validate on."""
+        if stage == "fit" and not self.validation_shards:
+            self._trainer().limit_val_batches = 0  # an empty list of loaders draws a warning
+
     def describe(self) -> dict[str, dict[str, Any]]:
         """Return by mode what would be read: data set, shards, samples, batches an epoch."""
         return {
