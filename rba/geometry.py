@@ -87,11 +87,10 @@ def crop(image: np.ndarray, box: Box, *, fill: int | None = None) -> np.ndarray:
         ValueError: If the box lies wholly outside the image.
     """
     height, width = image.shape[:2]
-    left, top = max(-box.x0, 0), max(-box.y0, 0)
-    right, bottom = max(box.x1 - width, 0), max(box.y1 - height, 0)
-    inner = image[max(box.y0, 0) : min(box.y1, height), max(box.x0, 0) : min(box.x1, width)]
-    if inner.size == 0:
-        raise ValueError(f"{box} lies outside the image of {width}x{height} pixels")
+    seen = _inside(box, height, width)
+    left, top = seen.x0 - box.x0, seen.y0 - box.y0
+    right, bottom = box.x1 - seen.x1, box.y1 - seen.y1
+    inner = image[seen.y0 : seen.y1, seen.x0 : seen.x1]
     if not (left or top or right or bottom):
         return inner.copy()
     padding = [(top, bottom), (left, right)] + [(0, 0)] * (image.ndim - 2)
@@ -104,12 +103,24 @@ def paste(image: np.ndarray, patch: np.ndarray, box: Box) -> np.ndarray:
     """Return a copy of ``image`` with ``patch`` (the size of ``box``) written over the box.
 
     The inverse of `crop`: ``paste(image, crop(image, box), box)`` equals ``image``.
+
+    Raises:
+        ValueError: If the box lies wholly outside the image.
     """
-    height, width = image.shape[:2]
-    x0, y0, x1, y1 = max(box.x0, 0), max(box.y0, 0), min(box.x1, width), min(box.y1, height)
+    seen = _inside(box, *image.shape[:2])
+    rows = slice(seen.y0 - box.y0, seen.y1 - box.y0)
+    columns = slice(seen.x0 - box.x0, seen.x1 - box.x0)
     result = image.copy()
-    result[y0:y1, x0:x1] = patch[y0 - box.y0 : y1 - box.y0, x0 - box.x0 : x1 - box.x0]
+    result[seen.y0 : seen.y1, seen.x0 : seen.x1] = patch[rows, columns]
     return result
+
+
+def _inside(box: Box, height: int, width: int) -> Box:
+    """Return the part of a box that lies in the image, which must not be empty."""
+    seen = Box(max(box.x0, 0), max(box.y0, 0), min(box.x1, width), min(box.y1, height))
+    if seen.width <= 0 or seen.height <= 0:
+        raise ValueError(f"{box} lies outside the image of {width}x{height} pixels")
+    return seen
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -129,9 +140,10 @@ def resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
     """
     if mask.shape == (height, width):
         return mask.copy()
-    if height * width >= mask.size:
-        return cv2.resize(mask.astype(np.uint8), (width, height), interpolation=0).astype(bool)
-    return cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA) > 0
+    # Each axis by itself: OpenCV averages areas only where both shrink.
+    smaller = (min(width, mask.shape[1]), min(height, mask.shape[0]))
+    touched = cv2.resize(mask.astype(np.float32), smaller, interpolation=cv2.INTER_AREA) > 0
+    return cells_to_pixels(touched, height, width)
 
 
 def feather(mask: np.ndarray, dilation: int, radius: int) -> np.ndarray:
@@ -172,15 +184,20 @@ def mask_to_queries(mask: Tensor, side: int) -> Tensor:
 
 
 def cells_to_pixels(cells: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Blow a d x d bool mask of tokens up to height x width pixels (each cell its rectangle)."""
-    rows = (np.arange(height) * cells.shape[0]) // height
-    columns = (np.arange(width) * cells.shape[1]) // width
+    """Blow a d x d grid of tokens up to height x width pixels (each cell its rectangle).
+
+    A pixel belongs to the cell that holds its centre.
+    """
+    rows = (2 * np.arange(height) + 1) * cells.shape[0] // (2 * height)
+    columns = (2 * np.arange(width) + 1) * cells.shape[1] // (2 * width)
     return cells[np.ix_(rows, columns)]
 
 
 def project(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Map [..., 2] points (x, y) through a 3x3 homography."""
     flat = np.asarray(points, np.float64).reshape(-1, 1, 2)
+    if flat.size == 0:
+        return flat.reshape(np.shape(points))
     return cv2.perspectiveTransform(flat, matrix).reshape(np.shape(points))
 
 
