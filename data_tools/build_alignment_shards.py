@@ -7,13 +7,12 @@ import time
 from pathlib import Path
 
 from omegaconf import DictConfig
-from tqdm import tqdm
 
 from rba.batch import Mode
-from rba.data.build import BuildReport, DroppedError, sample_key
+from rba.data.build import BuildReport, write_records
 from rba.data.photos import find_photos, load_photo
+from rba.data.sample import AlignmentRecord
 from rba.data.writer import ShardWriter
-from rba.draws import keyed_generator
 from rba.settings import tool_main
 
 _STORED = ("seed", "longest_side", "shortest_side", "quality", "samples_per_shard")
@@ -27,9 +26,13 @@ def main(config: DictConfig) -> None:
     """
     started = time.perf_counter()
     root, out = Path(config.images).expanduser(), Path(config.out).expanduser()
-    photos = find_photos(root)
-    order = keyed_generator(config.seed, "build", Mode.ALIGNMENT.value, 0).permutation(len(photos))
+    photos = [(path.relative_to(root).as_posix(), path) for path in find_photos(root)]
     report = BuildReport()
+
+    def load(path: Path, key: str) -> AlignmentRecord:
+        longest, shortest = config.longest_side, config.shortest_side
+        return load_photo(path, root, key, longest=longest, shortest=shortest)
+
     writer = ShardWriter(
         out,
         kind=Mode.ALIGNMENT,
@@ -38,25 +41,8 @@ def main(config: DictConfig) -> None:
         overwrite=config.overwrite,
     )
     with writer:
-        for number in tqdm(order, desc="photos", unit="photo", disable=None):
-            path = photos[number]
-            try:
-                record = load_photo(
-                    path,
-                    root,
-                    sample_key(report.kept, path.stem),
-                    longest=config.longest_side,
-                    shortest=config.shortest_side,
-                )
-            except DroppedError as reason:
-                report.drop(reason, path.relative_to(root))
-                continue
-            writer.write(record.key, record.encode(config.quality))
-            report.kept += 1
-        report.require_kept(root)
-    seconds = time.perf_counter() - started
-    report.write(out, seconds)
-    print(report.table(out, seconds))
+        write_records(photos, load, writer, report, seed=config.seed, quality=config.quality)
+    report.finish(out, time.perf_counter() - started)
 
 
 if __name__ == "__main__":

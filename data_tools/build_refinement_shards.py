@@ -10,14 +10,12 @@ from pathlib import Path
 
 import numpy as np
 from omegaconf import DictConfig
-from tqdm import tqdm
 
 from rba.batch import Mode
-from rba.data.build import BuildReport, DroppedError, sample_key
+from rba.data.build import BuildReport, DroppedError, write_records
 from rba.data.objects import Pair, choose_pairs, find_objects, load_view
 from rba.data.sample import RefinementRecord
 from rba.data.writer import ShardWriter
-from rba.draws import keyed_generator
 from rba.errors import InputError
 from rba.matching.exact import exact_matches, read_correspondence
 from rba.matching.sift import sift_features, sift_matches
@@ -41,27 +39,18 @@ def main(config: DictConfig) -> None:
             pairs += choose_pairs(folder, config.max_pairs, config.seed)
         except DroppedError as reason:
             report.drop(reason, folder.path.name)
-    order = keyed_generator(config.seed, "build", Mode.REFINEMENT.value, 0).permutation(len(pairs))
     out = Path(config.out).expanduser()
-    load = record_loader(config)
-    settings = {"tool": "build_refinement_shards", **{name: config[name] for name in _STORED}}
-    size, again = config.samples_per_shard, config.overwrite
-    with ShardWriter(
-        out, kind=Mode.REFINEMENT, samples_per_shard=size, settings=settings, overwrite=again
-    ) as writer:
-        for number in tqdm(order, desc="pairs", unit="pair", disable=None):
-            pair = pairs[number]
-            try:
-                record = load(pair, sample_key(report.kept, pair.name))
-            except DroppedError as reason:
-                report.drop(reason, pair.name)
-                continue
-            writer.write(record.key, record.encode(config.quality))
-            report.kept += 1
-        report.require_kept(config.objects)
-    seconds = time.perf_counter() - started
-    report.write(out, seconds)
-    print(report.table(out, seconds))
+    inputs, load = [(pair.name, pair) for pair in pairs], record_loader(config)
+    writer = ShardWriter(
+        out,
+        kind=Mode.REFINEMENT,
+        samples_per_shard=config.samples_per_shard,
+        settings={"tool": "build_refinement_shards", **{name: config[name] for name in _STORED}},
+        overwrite=config.overwrite,
+    )
+    with writer:
+        write_records(inputs, load, writer, report, seed=config.seed, quality=config.quality)
+    report.finish(out, time.perf_counter() - started)
 
 
 def record_loader(config: DictConfig) -> Callable[[Pair, str], RefinementRecord]:

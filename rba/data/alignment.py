@@ -16,6 +16,7 @@ from rba.data.transforms import ColorAugmentation, ColorSettings
 from rba.data.warp import (
     Square,
     WarpSettings,
+    between,
     check_range,
     inside_frame,
     mask_points,
@@ -146,7 +147,7 @@ def _draw_crop(record: AlignmentRecord, scale: Sequence[float], rng: np.random.G
     """Draw the target's square within the photo, around an object's pixel where one is known."""
     height, width = record.image.shape[:2]
     shorter = min(height, width)
-    side = int(np.clip(round(shorter * rng.uniform(*scale)), 1, shorter))
+    side = int(np.clip(round(shorter * between(rng, scale)), 1, shorter))
     place = rng.random(2)
     x, y = int(place[0] * (width - side + 1)), int(place[1] * (height - side + 1))
     if record.mask is not None and record.mask.any():

@@ -4,16 +4,23 @@ import collections
 import dataclasses
 import json
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
+from tqdm import tqdm
 
+from rba.data.sample import Record
+from rba.data.writer import ShardWriter
+from rba.draws import keyed_generator
 from rba.errors import InputError
 from rba.geometry import resize
 
 _NAMES_SHOWN = 5
+
+T = TypeVar("T")
 
 
 class DroppedError(Exception):
@@ -38,7 +45,7 @@ class BuildReport:
         """Count one input that was left out."""
         self.dropped[str(reason)].append(str(name))
 
-    def require_kept(self, source: object) -> None:
+    def require_kept(self, folder: object) -> None:
         """Refuse to finish a build that kept nothing.
 
         Raises:
@@ -46,10 +53,12 @@ class BuildReport:
         """
         if not self.kept:
             reasons = ", ".join(f"{len(names)} x {reason}" for reason, names in self._sorted())
-            raise InputError(f"nothing of {source} was kept ({reasons}); see --help for the limits")
+            raise InputError(
+                f"no input was kept for {folder} ({reasons}); see --help for the limits"
+            )
 
-    def write(self, folder: Path, seconds: float) -> None:
-        """Write ``build_report.json`` into the folder of the shards."""
+    def finish(self, folder: Path, seconds: float) -> None:
+        """Write ``build_report.json`` into the folder of the shards and print the summary."""
         facts: dict[str, Any] = {
             "kept": self.kept,
             "dropped": {reason: sorted(names) for reason, names in sorted(self.dropped.items())},
@@ -57,6 +66,7 @@ class BuildReport:
             "seconds": round(seconds, 2),
         }
         (folder / "build_report.json").write_text(json.dumps(facts, indent=1) + "\n")
+        print(self.table(folder, seconds))
 
     def table(self, folder: Path, seconds: float) -> str:
         """Return the summary as lines of text."""
@@ -70,6 +80,41 @@ class BuildReport:
 
     def _sorted(self) -> list[tuple[str, list[str]]]:
         return sorted((reason, sorted(names)) for reason, names in self.dropped.items())
+
+
+def write_records(
+    inputs: Sequence[tuple[str, T]],
+    load: Callable[[T, str], Record],
+    writer: ShardWriter,
+    report: BuildReport,
+    *,
+    seed: int,
+    quality: int,
+) -> None:
+    """Load, encode and write all inputs in a shuffled order, with a progress bar.
+
+    Args:
+        inputs: Name and input; the name stands in keys and in the report.
+        load: Turns an input and a key into a record, or raises `DroppedError`.
+        writer: Where records go.
+        report: Counts what is kept and dropped.
+        seed: Of the shuffle.
+        quality: JPEG quality, 1 to 100.
+
+    Raises:
+        InputError: If nothing was kept.
+    """
+    order = keyed_generator(seed, "build", writer.kind.value, 0).permutation(len(inputs))
+    for number in tqdm(order, desc=writer.folder.name, unit="input", disable=None):
+        name, item = inputs[number]
+        try:
+            record = load(item, sample_key(report.kept, name))
+        except DroppedError as reason:
+            report.drop(reason, name)
+            continue
+        writer.write(record.key, record.encode(quality))
+        report.kept += 1
+    report.require_kept(writer.folder)
 
 
 def sample_key(number: int, name: str) -> str:

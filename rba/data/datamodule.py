@@ -165,7 +165,7 @@ class AlternatingDataModule(LightningDataModule):
         ]
 
     def _trainer(self) -> Any:
-        trainer = self.trainer
+        trainer: Any = self.trainer
         assert trainer is not None
         if trainer.world_size > 1 and trainer._accelerator_connector.use_distributed_sampler:
             raise InputError(
@@ -249,6 +249,6 @@ class AlternatingDataModule(LightningDataModule):
         return ModeStream(shards, order, make)
 
 
-def _whole_batch(batch: Batch) -> Batch:
+def _whole_batch(batch: Any) -> Any:
     """Stand in for the loader's collating: the stream makes whole batches."""
     return batch

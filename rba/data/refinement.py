@@ -17,6 +17,7 @@ from rba.data.transforms import ColorAugmentation, ColorSettings
 from rba.data.warp import (
     Square,
     WarpSettings,
+    between,
     check_range,
     inside_frame,
     random_warp,
@@ -142,7 +143,7 @@ class RefinementExamples:
         height, width = record.target.shape[:2]
         whole = _object_box(record.target_mask, height, width)
         longer = max(whole.width, whole.height)
-        scale, jitter = rng.uniform(*self.settings.crop_scale), rng.uniform(-1.0, 1.0, 2)
+        scale, jitter = between(rng, self.settings.crop_scale), rng.uniform(-1.0, 1.0, 2)
         chosen = rng.random()
         side = int(np.clip(round(longer * scale), 1, min(height, width)))
         middle = np.array([whole.x0 + whole.x1, whole.y0 + whole.y1]) / 2.0
@@ -189,7 +190,7 @@ class RefinementExamples:
         """Return the matrix from view B to the reference."""
         side = self.recipe.reference_size
         height, width = record.reference.shape[:2]
-        margin = rng.uniform(*self.settings.region_margin)
+        margin = between(rng, self.settings.region_margin)
         jitter = rng.uniform(-1.0, 1.0, 2) * self.settings.region_jitter
         warp = random_warp(self.settings.warp, rng, side)
         whole = _object_box(record.reference_mask, height, width)

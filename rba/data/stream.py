@@ -7,8 +7,8 @@ samples are the same however many ranks, micro-batches and loader workers there 
 
 import dataclasses
 import logging
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
 import cv2
 from torch.utils.data import Dataset, Sampler
@@ -16,7 +16,7 @@ from torch.utils.data import Dataset, Sampler
 from rba.batch import Batch, Example, Mode
 from rba.data.alternation import ModePattern
 from rba.data.order import SampleOrder
-from rba.data.sample import Record, RecordError, decode_record
+from rba.data.sample import RecordError, decode_record
 from rba.data.shards import ShardSet
 from rba.errors import InputError
 
@@ -24,12 +24,8 @@ _log = logging.getLogger(__name__)
 _MAX_BAD_IN_A_ROW = 100
 
 
-class ExampleMaker(Protocol):
-    """Turns a record into the example of one draw."""
-
-    def __call__(self, record: Record, draw: int, sample_id: str, /) -> Example:
-        """Make the example."""
-        ...
+ExampleMaker: TypeAlias = Callable[[Any, int, str], Example]
+"""(record of the shards' kind, draw, sample id) -> example."""
 
 
 class ModeStream:

@@ -49,7 +49,7 @@ class ColorAugmentation:
     """Change a picture's colours and sharpness as a pure function of a generator."""
 
     def __init__(self, settings: ColorSettings) -> None:
-        steps: list[albumentations.BasicTransform] = []
+        steps: list[albumentations.BasicTransform | albumentations.BaseCompose] = []
         ranges = {
             name: (1.0 - getattr(settings, name), 1.0 + getattr(settings, name))
             for name in ("brightness", "contrast", "saturation")

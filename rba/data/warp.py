@@ -61,6 +61,11 @@ def check_range(name: str, value: Sequence[float], low: float, high: float) -> N
         raise InputError(f"{name}={list(value)}; give [smallest, largest] in {low:g} to {high:g}")
 
 
+def between(rng: np.random.Generator, limits: Sequence[float] | np.ndarray) -> float:
+    """Draw a number between two limits, uniformly."""
+    return float(rng.uniform(limits[0], limits[1]))
+
+
 def square_matrix(square: Square, side: int) -> np.ndarray:
     """Return the 3x3 matrix that maps a square of a picture onto ``side`` x ``side`` pixels."""
     factor = side / square.side
@@ -76,7 +81,7 @@ def random_warp(settings: WarpSettings, rng: np.random.Generator, side: int) -> 
         3x3 float64; always the same number of draws from ``rng``.
     """
     angle = np.deg2rad(rng.uniform(-settings.rotation, settings.rotation))
-    scale = np.exp(rng.uniform(*np.log(settings.scale)))
+    scale = np.exp(between(rng, np.log(settings.scale)))
     shift = rng.uniform(-settings.translation, settings.translation, 2)
     jitter = rng.uniform(-settings.perspective, settings.perspective, (4, 2))
     corners = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
@@ -144,7 +149,7 @@ def mask_points(mask: np.ndarray) -> np.ndarray:
 
 def inside_frame(points: np.ndarray, side: int) -> np.ndarray:
     """Return which [N, 2] points lie in a frame of ``side`` x ``side`` pixels, bool [N]."""
-    return ((points >= 0.0) & (points < side)).all(axis=1)
+    return np.all((points >= 0.0) & (points < side), axis=1)
 
 
 def _coverage(mask: np.ndarray, matrix: np.ndarray, side: int) -> np.ndarray:

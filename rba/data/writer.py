@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 import numpy as np
-from webdataset import TarWriter
+from webdataset.writer import TarWriter
 
 from rba.batch import Mode
 from rba.data.sample import SCHEMA_VERSION, check_members
@@ -119,12 +119,10 @@ class ShardWriter:
         if not fits or len(key) > _KEY_LENGTH:
             raise ValueError(f"key {key!r}: letters, digits, - and _ only, at most {_KEY_LENGTH}")
         check_members(members)
-        if self._tar is None:
-            self._stream = open(self._hidden, "wb")  # noqa: SIM115
-            self._tar = TarWriter(self._stream, encoder=False, compress=False, mtime=0)
-        start = int(self._tar.tarstream.offset)
-        self._tar.write({"__key__": key, **members})
-        self._offsets.append((start, int(self._tar.tarstream.offset)))
+        tar = self._tar or self._start_shard()
+        start = int(tar.tarstream.offset)
+        tar.write({"__key__": key, **members})
+        self._offsets.append((start, int(tar.tarstream.offset)))
         if len(self._offsets) == self.samples_per_shard:
             self._finish_shard()
 
@@ -146,6 +144,11 @@ class ShardWriter:
         }
         text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
         _write_aside(self.folder / MANIFEST_NAME, text.encode())
+
+    def _start_shard(self) -> TarWriter:
+        self._stream = open(self._hidden, "wb")  # noqa: SIM115
+        self._tar = TarWriter(self._stream, encoder=False, compress=False, mtime=0)
+        return self._tar
 
     def _finish_shard(self) -> None:
         assert self._tar is not None

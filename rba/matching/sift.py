@@ -1,10 +1,11 @@
 """Matches between two photographs by SIFT: mutual, ratio test, epipolar and local affine checks."""
 
 import dataclasses
+from typing import Any
 
 import cv2
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from rba.matching.exact import node_positions
 
@@ -52,7 +53,7 @@ def sift_features(
 ) -> Features:
     """Find key points of an HxWx3 uint8 view, only on its HxW object mask where that is known."""
     settings = settings or SiftSettings()
-    detector = cv2.SIFT_create(settings.max_features)
+    detector = cv2.SIFT.create(settings.max_features)
     area = None if mask is None else mask.astype(np.uint8)
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     keypoints, descriptors = detector.detectAndCompute(grey, area)
@@ -108,12 +109,12 @@ def match_points(
     if len(first) < least:
         return empty, empty
     cv2.setRNGSeed(0)
-    _, inliers = cv2.findFundamentalMat(
+    found: Any = cv2.findFundamentalMat(
         first, second, cv2.FM_RANSAC, settings.epipolar, 0.999, 5000
     )
-    if inliers is None:
+    if found[1] is None:  # no geometry agrees with the matches
         return empty, empty
-    kept = inliers.ravel().astype(bool)
+    kept = found[1].ravel().astype(bool)
     first, second = first[kept], second[kept]
     for _ in range(2):  # wrong matches also spoil their neighbours' fits, so once more without them
         if len(first) < least:
@@ -153,7 +154,8 @@ def _local_maps(
         Mapped queries [Q, 2], the median residual of each fit [Q], the distance to the nearest
         match used [Q]; all in pixels.
     """
-    distances, nearest = cKDTree(first).query(queries, k=skip + count)
+    found: Any = KDTree(first).query(queries, k=skip + count)
+    distances, nearest = found
     source, destination = first[nearest[:, skip:]], second[nearest[:, skip:]]
     distance = distances[:, skip]
     middle, target_middle = source.mean(axis=1, keepdims=True), destination.mean(axis=1)
@@ -171,7 +173,7 @@ def _local_maps(
 def _on_mask(points: np.ndarray, view: Features) -> np.ndarray:
     """Return which points lie within a view, and on its object where that is known."""
     height, width = view.size
-    inside = (points >= 0).all(axis=1) & (points < (width, height)).all(axis=1)
+    inside = np.all((points >= 0) & (points < (width, height)), axis=1)
     if view.mask is None:
         return inside
     x = np.clip(points[:, 0].astype(int), 0, width - 1)
