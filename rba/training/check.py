@@ -1,9 +1,11 @@
 """What a configuration would run: parameters, batches, memory; no weight is read."""
 
+import copy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from rba.models.network import PARTS, RefinementNetwork
 from rba.training.optim import count_parameters
@@ -15,38 +17,52 @@ def count_parts(network: RefinementNetwork) -> dict[str, tuple[int, int]]:
 
 
 def saved_activation_bytes(network: RefinementNetwork, image_size: int) -> int:
-    """Count the bytes that one sample's forward pass keeps for the backward pass.
+    """Count the bytes that one sample's forward pass keeps for the backward pass, in float32.
 
-    Runs the trained parts on the meta device with autograd's saved-tensor hooks: every tensor that
-    autograd would keep is counted once, parameters left out. Exact for eager float32.
+    Runs the trained parts on tensors without memory under autograd's saved-tensor hooks: each
+    storage that autograd would keep counts once, parameters do not. The tensors pretend to be on
+    the CPU, whose fused attention keeps what a GPU's does; plain meta tensors would count the
+    attention probabilities, too.
 
     Args:
-        network: Built on the meta device.
+        network: Built on the meta device; not changed.
         image_size: Side of the target in pixels.
     """
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    network = _pretend_on_cpu(copy.deepcopy(network), mode).train()
     side = image_size // network.latent_factor
     channels, reference = network.latent_channels, network.reference_size
-    parameters = {id(parameter) for parameter in network.parameters()}
-    seen: dict[tuple[int, ...], int] = {}
+    weights = {parameter.untyped_storage()._cdata for parameter in network.parameters()}
+    sizes: dict[int, int] = {}
     kept: list[Tensor] = []
 
     def pack(tensor: Tensor) -> Tensor:
-        if id(tensor) not in parameters and tensor.untyped_storage().nbytes():
-            storage = tensor.untyped_storage()
-            seen[(storage._cdata,)] = storage.nbytes()
+        storage = tensor.untyped_storage()
+        if storage._cdata not in weights:
+            sizes[storage._cdata] = storage.nbytes()
             kept.append(tensor)  # a freed storage's address would be used again
         return tensor
 
-    def latents(count: int) -> Tensor:
-        return torch.empty(1, count, side, side, device="meta")
+    with mode, torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        tokens = network.embed_references(torch.zeros(1, 3, reference, reference))
+        noisy, masked = torch.zeros(2, 1, channels, side, side)
+        timesteps = torch.zeros(1, dtype=torch.int64)
+        network.predict(noisy, timesteps, torch.zeros(1, 1, side, side), masked, tokens)
+    return sum(sizes.values())
 
-    network.train()
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        tokens = network.embed_references(torch.empty(1, 3, reference, reference, device="meta"))
-        timesteps = torch.zeros(1, dtype=torch.int64, device="meta")
-        network.predict(latents(channels), timesteps, latents(1), latents(channels), tokens)
-    weights = {p.untyped_storage()._cdata for p in network.parameters()}
-    return sum(size for (key,), size in seen.items() if key not in weights)
+
+def _pretend_on_cpu(network: RefinementNetwork, mode: FakeTensorMode) -> RefinementNetwork:
+    """Replace a meta network's tensors by fake ones, which choose their kernels as the CPU does."""
+    device = torch.device("cpu")
+    for module in network.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                fake = FakeTensor(mode, parameter.detach().to("meta"), device)
+                module._parameters[name] = nn.Parameter(fake, parameter.requires_grad)
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = FakeTensor(mode, buffer.to("meta"), device)
+    return network
 
 
 def memory_estimate(

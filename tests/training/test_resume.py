@@ -1,0 +1,121 @@
+"""A run that is killed and resumed ends bit for bit like one that never stopped (CPU)."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rba.settings import CONFIG_FOLDER
+
+ROOT = CONFIG_FOLDER.parent
+SMALL = [
+    "experiment=tiny",
+    "global_batch=4",
+    "per_device_batch=2",
+    "record_samples=true",
+    "validate_every_n_steps=25",
+    "data.num_validation_samples=4",
+    "data.num_workers=1",
+    "validation.picture_steps=1",
+    "callbacks.resume_checkpoint.every_n_steps=10",
+    "callbacks.progress_log.every_n_steps=6",
+    "model.network.unet.architecture.block_out_channels=[8,8,8,8]",
+    "model.network.unet.architecture.norm_num_groups=4",
+    "model.network.encoder.architecture.num_hidden_layers=1",
+]
+Command = list[str]
+
+
+@pytest.fixture
+def command(tmp_path: Path, alignment_shards: Path, refinement_shards: Path) -> Command:
+    return [
+        sys.executable,
+        str(ROOT / "train.py"),
+        *SMALL,
+        f"runs_folder={tmp_path}",
+        f"data.alignment.shards={alignment_shards}",
+        f"data.refinement.shards={refinement_shards}",
+        f"data.refinement.validation_shards={refinement_shards}",
+    ]
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def train(command: Command, *overrides: str) -> None:
+    done = subprocess.run(
+        [*command, *overrides], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def train_and_kill(command: Command, samples: Path, step: int, *overrides: str) -> None:
+    """Send SIGKILL as soon as the record shows that a step's last micro-batch is done."""
+    with subprocess.Popen(
+        [*command, *overrides],
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        deadline = time.monotonic() + 180
+        while time.monotonic() < deadline and process.poll() is None:
+            if samples.exists() and samples.read_text().count("\n") >= 2 * step:
+                break
+            time.sleep(0.01)
+        # The loader's workers too, as a machine that loses power would.
+        os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+
+
+def checkpoint(run: Path, step: int) -> dict[str, Any]:
+    return torch.load(run / "checkpoints" / f"step_{step:08d}.ckpt", weights_only=True)
+
+
+def equal(first: Any, second: Any) -> bool:
+    if isinstance(first, torch.Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(equal(first[k], second[k]) for k in first)
+    if isinstance(first, (list, tuple)):
+        return len(first) == len(second) and all(map(equal, first, second))
+    return first == second
+
+
+def test_sixty_steps_killed_at_37_and_resumed_equal_sixty_in_one_go(
+    command: Command, tmp_path: Path
+) -> None:
+    train(command, "run_name=whole", "max_steps=60")
+    killed = tmp_path / "killed"
+    train_and_kill(command, killed / "samples.jsonl", 37, "run_name=killed", "max_steps=60")
+    stopped_at = max(int(path.stem[5:]) for path in (killed / "checkpoints").glob("step_*.ckpt"))
+    assert 20 <= stopped_at < 60
+    train(command, "run_name=killed", "max_steps=60", "resume=auto")
+
+    whole, resumed = checkpoint(tmp_path / "whole", 60), checkpoint(killed, 60)
+    for part in ("state_dict", "optimizer_states", "lr_schedulers", "callbacks", "global_step"):
+        assert equal(whole[part], resumed[part]), part
+    assert whole["callbacks"]["EMACallback"]["ema"]["shadow_params"]
+    lines = [(tmp_path / run / "samples.jsonl").read_text() for run in ("whole", "killed")]
+    assert lines[0] == lines[1]
+    records = [json.loads(line) for line in lines[0].splitlines()]
+    assert [record["step"] for record in records] == [step for step in range(60) for _ in range(2)]
+    assert [r["mode"] for r in records[:4]] == ["alignment"] * 2 + ["refinement"] * 2
+
+
+@pytest.mark.slow
+def test_another_seed_gives_other_samples_and_weights(command: Command, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        train(command, f"run_name=s{seed}", f"seed={seed}", "max_steps=2")
+    first, second = (checkpoint(tmp_path / f"s{seed}", 2)["state_dict"] for seed in (0, 1))
+    assert not equal(first, second)
+    texts = {(tmp_path / f"s{seed}" / "samples.jsonl").read_text() for seed in (0, 1)}
+    assert len(texts) == 2
