@@ -86,6 +86,10 @@ class Batch:
     sample_ids: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        for name in ("image", "reference"):
+            if getattr(self, name).ndim != 4:
+                shape = tuple(getattr(self, name).shape)
+                raise ValueError(f"Batch.{name} is {shape}, expected [B, 3, height, width]")
         for name, (shape, dtype) in self._contract().items():
             tensor = getattr(self, name)
             if tuple(tensor.shape) != shape or tensor.dtype != dtype:

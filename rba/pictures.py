@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from rba.errors import InputError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})
 
 
 def list_images(folder: str | Path) -> list[Path]:
@@ -44,12 +45,10 @@ def read_image_with_alpha(path: str | Path) -> tuple[np.ndarray, np.ndarray | No
     Raises:
         InputError: If the file is missing or not an image.
     """
-    picture = _to_eight_bits(_open(path))
-    if "A" not in picture.getbands() and "transparency" not in picture.info:
-        return np.asarray(picture.convert("RGB")), None
-    rgba = np.asarray(picture.convert("RGBA"))
-    alpha = rgba[..., 3]
-    shown = (rgba[..., :3].astype(np.uint16) * alpha[..., None] + 127) // 255
+    colours, alpha = _colours_and_alpha(_open(path))
+    if alpha is None:
+        return colours, None
+    shown = (colours.astype(np.uint16) * alpha[..., None] + 127) // 255
     opaque = bool((alpha == 255).all())
     return shown.astype(np.uint8), None if opaque else alpha >= 128
 
@@ -58,20 +57,22 @@ def read_mask(path: str | Path) -> np.ndarray:
     """Read a mask file as HxW bool.
 
     Label images with values 0/1 (PAL's form) or palette indices count as set above 0; anything
-    brighter is cut at half of the range, so 0/255 and soft masks both work. An image whose colours
-    are all equal and whose alpha varies is read by its alpha.
+    brighter is cut at half of the range of its brightest channel, so 0/255, soft and coloured masks
+    all work. A palette of only black and white is read by its colours (index 0 may be white). An
+    image whose colours are all equal and whose alpha varies is read by its alpha.
 
     Raises:
         InputError: If the file is missing or not an image.
     """
-    picture = _open(path)
-    if picture.mode in ("P", "1"):
+    picture = _open(path, keep_labels=True)
+    colours, alpha = _colours_and_alpha(picture)
+    if alpha is not None and alpha.min() < alpha.max() and (colours == colours[0, 0]).all():
+        return alpha >= 128
+    brightest = colours.max(axis=-1)
+    black_or_white = (brightest == 0) | (colours.min(axis=-1) == 255)
+    if picture.mode == "P" and not black_or_white.all():
         return np.asarray(picture) > 0
-    picture = _to_eight_bits(picture, keep_labels=True)
-    grey = np.asarray(picture.convert("L"))
-    if "A" in picture.getbands() and grey.min() == grey.max():
-        grey = np.asarray(picture.getchannel("A"))
-    return grey > 0 if grey.max() <= 1 else grey >= 128
+    return brightest > 0 if brightest.max() <= 1 else brightest >= 128
 
 
 def write_png(path: str | Path, image: np.ndarray) -> None:
@@ -80,25 +81,47 @@ def write_png(path: str | Path, image: np.ndarray) -> None:
     Image.fromarray(pixels).save(path, format="PNG")
 
 
-def _open(path: str | Path) -> Image.Image:
+def _open(path: str | Path, *, keep_labels: bool = False) -> Image.Image:
+    """Decode a file, upright, in one of `_MODES`."""
     try:
-        picture = Image.open(path)
-        picture.load()
+        with Image.open(path) as picture:
+            picture.load()
+            upright = _to_eight_bits(ImageOps.exif_transpose(picture), keep_labels=keep_labels)
+            return upright if upright.mode in _MODES else upright.convert("RGB")
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; give the path of an image") from None
     except IsADirectoryError:
         raise InputError(f"{path} is a folder; give the path of an image") from None
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+    # Damaged bytes make Pillow's decoders raise nearly anything: OSError, SyntaxError, TypeError.
+    except Exception as error:
         raise InputError(f"{path} cannot be read as an image: {error}") from error
-    return ImageOps.exif_transpose(picture)
 
 
-def _to_eight_bits(picture: Image.Image, *, keep_labels: bool = False) -> Image.Image:
-    """Scale 16-bit and float grey pictures to 8 bits (labels 0/1 stay as they are)."""
+def _colours_and_alpha(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return HxWx3 uint8 colours as stored, and HxW uint8 alpha where the picture has one."""
+    if "A" not in picture.getbands() and "transparency" not in picture.info:
+        return np.asarray(picture.convert("RGB")), None
+    rgba = np.asarray(picture.convert("RGBA"))
+    return rgba[..., :3], rgba[..., 3]
+
+
+def _to_eight_bits(picture: Image.Image, *, keep_labels: bool) -> Image.Image:
+    """Scale 16-bit and float grey pictures to 8 bits (labels 0/1 stay as they are).
+
+    Integers up to 255 are taken as 8-bit, up to 65535 as 16-bit; floats up to 1 as a share.
+    """
     if not picture.mode.startswith(("I", "F")):
         return picture
     values = np.asarray(picture).astype(np.float64)
-    if keep_labels and values.max() <= 1:
+    if not np.isfinite(values).all():
+        raise ValueError("it holds values that are not finite")
+    highest = values.max()
+    if picture.mode == "F" and highest <= 1:
+        full = 1.0
+    elif highest <= 255:
+        full = 255.0
+    else:
+        full = max(65535.0, highest)
+    if keep_labels and full == 255.0 and highest <= 1:
         return Image.fromarray(values.astype(np.uint8))
-    scale = 255.0 / 65535.0 if values.max() > 255 else 1.0
-    return Image.fromarray(np.clip(np.rint(values * scale), 0, 255).astype(np.uint8))
+    return Image.fromarray(np.clip(np.rint(values * (255.0 / full)), 0, 255).astype(np.uint8))

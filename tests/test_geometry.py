@@ -85,13 +85,17 @@ def test_an_empty_mask_has_no_box() -> None:
 def test_a_square_holds_its_box_and_stays_inside_where_it_fits(box: Box, side: int) -> None:
     square = square_around(box, HEIGHT, WIDTH, side)
     assert square.width == square.height == max(side, box.width, box.height)
-    assert square.x0 <= box.x0 and square.y0 <= box.y0
-    assert square.x1 >= box.x1 and square.y1 >= box.y1
+    assert square.x0 <= box.x0
+    assert square.y0 <= box.y0
+    assert square.x1 >= box.x1
+    assert square.y1 >= box.y1
     for low, high, length in ((square.x0, square.x1, WIDTH), (square.y0, square.y1, HEIGHT)):
         if square.width <= length:
-            assert low >= 0 and high <= length
+            assert low >= 0
+            assert high <= length
         else:
-            assert low <= 0 and high >= length
+            assert low <= 0
+            assert high >= length
             assert abs(-low - (high - length)) <= 1, "centred on the image"
 
 
@@ -269,9 +273,7 @@ def test_queries_are_area_means() -> None:
     torch.testing.assert_close(queries, expected)
 
 
-@given(
-    st.integers(1, 40), st.integers(1, 40), st.integers(1, 16), st.integers(0), st.integers(0)
-)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 16), st.integers(0), st.integers(0))
 def test_a_mask_of_one_pixel_keeps_a_query(
     height: int, width: int, side: int, y: int, x: int
 ) -> None:
@@ -280,7 +282,8 @@ def test_a_mask_of_one_pixel_keeps_a_query(
     queries = mask_to_queries(mask, side)
     assert queries.shape == (1, side, side)
     assert queries.max() > 0
-    assert queries.min() >= 0 and queries.max() <= 1
+    assert queries.min() >= 0
+    assert queries.max() <= 1
 
 
 @given(st.integers(1, 16), st.integers(1, 16), st.integers(1, 50), st.integers(1, 50))
