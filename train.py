@@ -1,22 +1,18 @@
 """Train: ``python train.py experiment=tiny run_name=NAME key=value ...`` (see conf/train.yaml)."""
 
-import functools
 from typing import Any
 
 import hydra
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from rba.settings import (
+    build,
     check_train_settings,
     plain,
     require_sources,
     user_errors,
     without_sources,
 )
-
-# Plain lists and dicts reach the parts: a checkpoint with OmegaConf containers would not load.
-build = functools.partial(instantiate, _convert_="all")
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")

@@ -12,7 +12,8 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -69,6 +70,25 @@ def describe_error(error: BaseException) -> str:
             parts.append(text)
         cause = cause.__cause__
     return "; ".join(parts)
+
+
+def build(node: DictConfig) -> Any:
+    """Instantiate a ``_target_`` node; its parts get plain lists and dicts.
+
+    A checkpoint that held OmegaConf containers would not load with ``weights_only=True``.
+
+    Raises:
+        InputError: As the part raised it, or where a setting is unknown to the part.
+    """
+    try:
+        return instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, InputError):
+            raise cause from None
+        if isinstance(cause, TypeError):
+            raise InputError(describe_error(error)) from error
+        raise
 
 
 @contextlib.contextmanager

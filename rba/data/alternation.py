@@ -46,8 +46,12 @@ class ModePattern:
 
     def mode_step(self, step: int) -> int:
         """Return how many earlier steps had the mode of this step."""
+        return self.earlier_steps(step, self.mode(step))
+
+    def earlier_steps(self, step: int, mode: Mode) -> int:
+        """Return how many steps before ``step`` had a mode."""
         before = self._alignment_steps(step)
-        return before if self.mode(step) is Mode.ALIGNMENT else step - before
+        return before if mode is Mode.ALIGNMENT else step - before
 
     def _alignment_steps(self, steps: int) -> int:
         """Return the number of alignment steps among the first ``steps``, without counting them."""

@@ -118,6 +118,18 @@ class AlternatingDataModule(LightningDataModule):
             for mode, shards in self.train_shards.items()
         }
 
+    def epochs(self, step: int) -> dict[str, float]:
+        """Return the epochs of each mode that lie before optimiser step ``step``.
+
+        "Epoch" has no meaning for two sets together (method: Training).
+        """
+        return {
+            mode.value: self.pattern.earlier_steps(step, mode)
+            * self.loader.global_batch
+            / len(shards)
+            for mode, shards in self.train_shards.items()
+        }
+
     def accumulation(self, world_size: int) -> int:
         """Return the micro-batches of one optimiser step on each of ``world_size`` ranks.
 

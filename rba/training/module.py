@@ -95,7 +95,9 @@ class RefineByAlignModule(LightningModule):
             named = self._name_measures(*measured)
             # Lightning would log one step too early; it takes the step from this key.
             step = {"step": float(self.global_step)}
-            self.log_dict({f"validation/{name}_{mode}": x for name, x in named.items()} | step)
+            self.log_dict(
+                {f"validation/{name}_{mode}": x for name, x in named.items()} | step, sync_dist=True
+            )
 
     def _name_measures(self, miou: Any, loss: float, unknown: float) -> dict[str, float]:
         named = {f"miou_layer{layer:02d}": float(value) for layer, value in enumerate(miou)}

@@ -59,6 +59,9 @@ class ProgressLog(Callback):
         for group in trainer.optimizers[0].param_groups:
             metrics[f"train/lr_{group['name']}"] = group["lr"]
         metrics["train/samples_per_second"] = rate
+        data: Any = getattr(trainer, "datamodule", None)
+        for mode, epochs in data.epochs(self._step).items():
+            metrics[f"train/epochs_{mode}"] = epochs
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=self._step)
             logger.save()

@@ -1,0 +1,88 @@
+"""Two processes train like one: the same samples in each global batch, the same weights."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from rba.settings import CONFIG_FOLDER
+
+ROOT = CONFIG_FOLDER.parent
+DDP = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.precision=32-true"]
+
+
+def launch(prefix: list[str], folder: Path, shards: tuple[Path, Path], *overrides: str) -> None:
+    photos, pairs = shards
+    command = [
+        *prefix,
+        str(ROOT / "train.py"),
+        "experiment=tiny",
+        f"runs_folder={folder}",
+        f"data.alignment.shards={photos}",
+        f"data.refinement.shards={pairs}",
+        f"data.refinement.validation_shards={pairs}",
+        "data.num_validation_samples=5",
+        "data.num_workers=0",
+        "global_batch=4",
+        "per_device_batch=2",
+        "max_steps=6",
+        "record_samples=true",
+        "validate_every_n_steps=4",
+        "validation.picture_steps=1",
+        "callbacks.progress_log.every_n_steps=2",
+        "model.network.unet.architecture.block_out_channels=[8,8,8,8]",
+        "model.network.unet.architecture.norm_num_groups=4",
+        *overrides,
+    ]
+    done = subprocess.run(
+        command,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def samples_by_step(run: Path) -> dict[int, tuple[str, list[str]]]:
+    found: dict[int, tuple[str, list[str]]] = {}
+    for line in (run / "samples.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        mode, ids = found.setdefault(record["step"], (record["mode"], []))
+        assert mode == record["mode"]
+        ids.extend(record["sample_ids"])
+    return {step: (mode, sorted(ids)) for step, (mode, ids) in found.items()}
+
+
+@pytest.mark.slow
+def test_one_process_lightning_ddp_and_torchrun_agree(
+    tmp_path: Path, alignment_shards: Path, refinement_shards: Path
+) -> None:
+    shards = (alignment_shards, refinement_shards)
+    launch([sys.executable], tmp_path, shards, "run_name=one")
+    launch([sys.executable], tmp_path, shards, "run_name=ddp", *DDP)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
+    launch([*torchrun, f"--master_port={free_port()}"], tmp_path, shards, "run_name=torchrun", *DDP)
+    runs = [tmp_path / name for name in ("one", "ddp", "torchrun")]
+    states = [
+        torch.load(run / "checkpoints" / "step_00000006.ckpt", weights_only=True)["state_dict"]
+        for run in runs
+    ]
+    for run, state in zip(runs[1:], states[1:], strict=True):
+        assert samples_by_step(run) == samples_by_step(runs[0])
+        for name, weight in state.items():
+            torch.testing.assert_close(weight, states[0][name], rtol=1e-4, atol=1e-6)
+        ranks = {json.loads(x)["rank"] for x in (run / "samples.jsonl").read_text().splitlines()}
+        assert ranks == {0, 1}
