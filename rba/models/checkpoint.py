@@ -25,6 +25,7 @@ from rba.errors import InputError
 from rba.models.autoencoder import PatchAutoencoder
 from rba.models.connector import Connector
 from rba.models.network import PARTS, RefinementNetwork, describe_part
+from rba.models.sources import load_pretrained
 
 CHECKPOINT_KEY = "rba"
 EMA_KEY = "ema"
@@ -141,8 +142,9 @@ def describe_folder(folder: str | Path) -> dict[str, dict[str, Any]]:
         raise InputError(
             f"{folder} is not a model directory (no model_index.json); `rba export` writes one"
         )
-    classes = json.loads(index.read_text())
+    classes = _read_json(index)
     missing = [name for name in PARTS if not (folder / name / "config.json").is_file()]
+    missing += [name for name in PARTS if name not in classes and name not in missing]
     if missing:
         raise InputError(
             f"{folder} lacks {', '.join(missing)}: not a Refine-by-Align model directory"
@@ -150,10 +152,17 @@ def describe_folder(folder: str | Path) -> dict[str, dict[str, Any]]:
     return {
         name: {
             "class": classes[name][1],
-            "config": json.loads((folder / name / "config.json").read_text()),
+            "config": _read_json(folder / name / "config.json"),
         }
         for name in PARTS
     }
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: {error}; export the model again") from error
 
 
 def require_same_architecture(folder: str | Path, wanted: Mapping[str, Mapping[str, Any]]) -> None:
@@ -199,7 +208,7 @@ def load_parts(folder: str | Path) -> dict[str, nn.Module]:
         loader = _ENCODERS[kind][0] if kind in _ENCODERS else _DIFFUSERS_PARTS.get(kind)
         if loader is None:
             raise InputError(f"{folder}/{name} is a {kind}, which this framework does not know")
-        parts[name] = loader.from_pretrained(Path(folder) / name).float()
+        parts[name] = load_pretrained(loader, str(Path(folder) / name)).float()
     return parts
 
 

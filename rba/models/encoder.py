@@ -7,7 +7,13 @@ from torch import Tensor, nn
 from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersModel
 
 from rba.errors import InputError
-from rba.models.sources import Architecture, check_source, require_same
+from rba.models.sources import (
+    Architecture,
+    check_source,
+    load_pretrained,
+    refuse_unknown,
+    require_same,
+)
 
 Encoder = Dinov2Model | Dinov2WithRegistersModel
 
@@ -29,6 +35,7 @@ def load_encoder(source: str | None, architecture: Architecture | None = None) -
     if source is None:
         if architecture is None:
             raise InputError("the encoder has neither a source nor an architecture; set one")
+        refuse_unknown("the encoder", architecture, Dinov2Config().to_dict())
         return Dinov2Model(Dinov2Config(**{key: _listed(v) for key, v in architecture.items()}))
     check_source(source, "")
     try:
@@ -44,7 +51,7 @@ def load_encoder(source: str | None, architecture: Architecture | None = None) -
             f"{source} holds a {config.get('model_type')!r}, not one of {', '.join(kinds)}"
         )
     require_same("the encoder", source, architecture or {}, config)
-    return kind.from_pretrained(source)
+    return load_pretrained(kind, source)
 
 
 def patch_tokens(encoder: nn.Module, images: Tensor) -> Tensor:

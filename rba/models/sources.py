@@ -1,9 +1,11 @@
 """Build a diffusers or transformers part from a folder, a hub id, or its architecture alone."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from rba.errors import InputError
 
@@ -28,9 +30,7 @@ def from_source(
     if source is None:
         if architecture is None:
             raise InputError(f"{part.__name__} has neither a source nor an architecture; set one")
-        unknown = set(architecture) - set(inspect.signature(part.__init__).parameters)
-        if unknown:
-            raise InputError(f"{part.__name__} knows no setting {', '.join(sorted(unknown))}")
+        refuse_unknown(part.__name__, architecture, inspect.signature(part.__init__).parameters)
         return part(**architecture)
     check_source(source, subfolder)
     try:
@@ -38,7 +38,38 @@ def from_source(
     except OSError as error:
         raise InputError(_cannot_open(part.__name__, source, subfolder, error)) from error
     require_same(part.__name__, source, architecture or {}, config)
-    return part.from_pretrained(source, subfolder=subfolder)
+    return load_pretrained(part, source, subfolder=subfolder)
+
+
+def load_pretrained(part: Any, source: str, *, subfolder: str = "") -> Any:
+    """Load a diffusers or transformers part whose weights must be whole.
+
+    Both libraries fill missing weights with random ones (or none at all) and only log it.
+
+    Raises:
+        InputError: If the weights are missing, damaged or incomplete.
+    """
+    inside = {"subfolder": subfolder} if subfolder else {}
+    try:
+        loaded, report = part.from_pretrained(source, output_loading_info=True, **inside)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise InputError(_cannot_open(part.__name__, source, subfolder, error)) from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        error = f"its weights lack {len(missing)} of the part's tensors, {missing[0]} first"
+        raise InputError(_cannot_open(part.__name__, source, subfolder, error))
+    return loaded
+
+
+def refuse_unknown(name: str, architecture: Architecture, known: Iterable[str]) -> None:
+    """Refuse settings that a part does not know.
+
+    Raises:
+        InputError: Naming them.
+    """
+    unknown = sorted(set(architecture) - set(known))
+    if unknown:
+        raise InputError(f"{name} knows no setting {', '.join(unknown)}")
 
 
 def check_source(source: str, subfolder: str) -> None:
@@ -83,6 +114,7 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value]
 
 
-def _cannot_open(name: str, source: str, subfolder: str, error: OSError) -> str:
+def _cannot_open(name: str, source: str, subfolder: str, error: object) -> str:
     where = f"{source}/{subfolder}" if subfolder else source
-    return f"cannot open {name} in {where}: {str(error).splitlines()[0]}; give a local folder"
+    reason = (str(error).splitlines() or ["unknown reason"])[0]
+    return f"cannot open {name} in {where}: {reason}; give a complete local folder"

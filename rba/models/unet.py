@@ -7,7 +7,13 @@ from diffusers import UNet2DConditionModel
 from torch import nn
 
 from rba.errors import InputError
-from rba.models.sources import Architecture, check_source, from_source, require_same
+from rba.models.sources import (
+    Architecture,
+    check_source,
+    from_source,
+    load_pretrained,
+    require_same,
+)
 
 
 def load_unet(source: str | None, architecture: Architecture | None = None) -> UNet2DConditionModel:
@@ -34,7 +40,7 @@ def load_unet(source: str | None, architecture: Architecture | None = None) -> U
     except OSError as error:
         raise InputError(f"cannot open the U-Net in {source}: {error}") from error
     require_same("the U-Net", source, wanted, config)
-    unet = UNet2DConditionModel.from_pretrained(source, subfolder="unet")
+    unet: Any = load_pretrained(UNet2DConditionModel, source, subfolder="unet")
     if in_channels is not None and unet.config["in_channels"] != in_channels:
         widen_input(unet, in_channels)
     return unet
