@@ -59,7 +59,7 @@ class Case:
             if mask is not None and mask.shape != reference.shape[:2]:
                 raise InputError(
                     f"case {self.id}: a reference of {_wh(reference)} pixels has an object mask of "
-                    f"{_wh(mask)}"
+                    f"{_wh(mask)}; give a mask of the reference's size"
                 )
         if self.truth is not None and self.truth.shape != self.image.shape:
             raise InputError(

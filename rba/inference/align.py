@@ -86,8 +86,7 @@ def align(
         [B, n, n] float32 on the network's device; each map sums to 1.
 
     Raises:
-        InputError: If a step or layer does not exist.
-        RuntimeError: If the network's attention is not finite.
+        InputError: If a step or layer does not exist, or the attention is not finite.
 
     [0] Refine-by-Align, Algorithm 1.
     """
@@ -114,7 +113,10 @@ def align(
         ]
     result = torch.stack(maps).mean(dim=0)
     if not bool(torch.isfinite(result).all()):
-        raise RuntimeError("the network's attention is not finite; its weights may be damaged")
+        raise InputError(
+            "the network's attention is not finite: its weights are damaged or float16 is too "
+            "narrow; try other weights, or float32"
+        )
     return result
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,10 +15,10 @@ from rba.case import Case
 from rba.errors import InputError
 from rba.inference.panel import case_panel
 from rba.inference.pipeline import RefineByAlignPipeline
-from rba.inference.request import RefinementRequest, RefinementResult
+from rba.inference.request import RefinementRequest, RefinementResult, RefinementSettings
 from rba.inference.sampler import SamplerSettings
 from rba.metrics.preservation import max_change_outside
-from rba.pictures import read_image, read_image_with_alpha, read_mask, write_png
+from rba.pictures import IMAGE_SUFFIXES, read_image_with_alpha, read_mask, write_png
 
 LOSSLESS = frozenset({".png", ".bmp", ".tif", ".tiff"})
 
@@ -60,15 +61,20 @@ def run_refine(command: RefineCommand) -> None:
         InputError: For every mistake in paths, sizes and options, before the model is opened.
     """
     output = Path(command.output)
-    _check(command, output)
-    case = read_case(command)
-    pipeline = RefineByAlignPipeline.open(command.model).to(choose_device(command.device))
-    settings = pipeline.settings(
-        seed=command.seed,
-        sampler=SamplerSettings(
+    numbers: dict[str, Any] = {
+        "seed": command.seed,
+        "sampler": SamplerSettings(
             num_inference_steps=command.steps, guidance_scale=command.guidance_scale
         ),
-    )
+    }
+    RefinementSettings(**numbers)  # refuses unfit ones before the model is opened
+    check_output(output)
+    device = choose_device(command.device)
+    case = read_case(command)
+    if command.save_intermediates:
+        make_folder(Path(command.save_intermediates))
+    pipeline = RefineByAlignPipeline.open(command.model).to(device)
+    settings = pipeline.settings(**numbers)
     start = time.perf_counter()
     result = pipeline(RefinementRequest(case=case), settings)[0]
     seconds = time.perf_counter() - start
@@ -82,13 +88,19 @@ def read_case(command: RefineCommand) -> Case:
     """Read the files of a command.
 
     Raises:
-        InputError: If one is missing, no image, or sizes disagree.
+        InputError: If one is missing, no image, wholly transparent or empty, or sizes disagree.
     """
+    image, shown = read_image_with_alpha(command.image)
+    if shown is not None and not shown.any():
+        raise InputError(f"--image {command.image} is wholly transparent; save it without alpha")
     reference, alpha = read_image_with_alpha(command.reference)
     object_mask = read_mask(command.reference_mask) if command.reference_mask else alpha
+    if object_mask is not None and not object_mask.any():
+        source = command.reference_mask or f"the alpha channel of {command.reference}"
+        raise InputError(f"{source} marks no object; mark it, or leave the mask out")
     return Case(
         id=Path(command.image).stem,
-        image=read_image(command.image),
+        image=image,
         artifact_mask=read_mask(command.mask),
         references=(reference,),
         reference_masks=(object_mask,),
@@ -107,27 +119,67 @@ def choose_device(name: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].split(". ")[0]
         raise InputError(f"--device {name} cannot be used: {reason}; try --device cpu") from error
     return device
 
 
+def check_output(path: Path) -> None:
+    """Refuse an output file that could not be written.
+
+    Raises:
+        InputError: If its format is unknown, it is a folder, or lies in none that is writable.
+    """
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        raise InputError(
+            f"--output {path}: {path.suffix!r} is no known image format; use .png, or one of "
+            f"{' '.join(sorted(IMAGE_SUFFIXES))}"
+        )
+    if path.is_dir():
+        raise InputError(f"--output {path} is a folder; give the name of a file")
+    folder = path.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InputError(f"--output {path}: {folder} is not a folder that can be written to")
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder of the intermediates.
+
+    Raises:
+        InputError: If it cannot be made or written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--save-intermediates {path} cannot be made: {error.strerror}") from error
+    if not os.access(path, os.W_OK):
+        raise InputError(f"--save-intermediates {path} cannot be written to; give another folder")
+
+
 def write_image(path: Path, image: np.ndarray) -> None:
-    """Write a picture beside its name, then rename: a reader never sees half a file."""
+    """Write a picture beside its name, then rename: a reader never sees half a file.
+
+    Raises:
+        InputError: If the format does not hold it (WebP ends at 16383 pixels) or the disk is full.
+    """
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-    quality = {} if path.suffix.lower() in LOSSLESS else {"quality": 95}
+    quality: dict[str, Any] = {} if path.suffix.lower() in LOSSLESS else {"quality": 95}
     try:
         Image.fromarray(image).save(partial, **quality)
         partial.replace(path)
+    except (OSError, ValueError) as error:
+        size = f"{image.shape[1]}x{image.shape[0]}"
+        raise InputError(
+            f"--output {path}: {size} pixels cannot be written: {error}; try .png, another folder"
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
 
 
 def save_intermediates(folder: Path, case: Case, result: RefinementResult) -> None:
     """Write map, masks, crops, facts and a panel of one result."""
-    folder.mkdir(parents=True, exist_ok=True)
     alignment = result.alignment
     write_png(folder / "crop.png", alignment.crop.pixels)
     write_png(folder / "crop_mask.png", alignment.crop.mask)
@@ -158,19 +210,6 @@ def _facts(case: Case, result: RefinementResult) -> dict[str, object]:
         ),
         "seconds": result.seconds,
     }
-
-
-def _check(command: RefineCommand, output: Path) -> None:
-    if command.steps < 1:
-        raise InputError(f"--steps {command.steps} must be at least 1")
-    registered = Image.registered_extensions()
-    if output.suffix.lower() not in registered:
-        raise InputError(
-            f"--output {output}: no image format is known by {output.suffix!r}; use .png"
-        )
-    folder = output.parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise InputError(f"--output {output}: {folder} is not a folder that can be written to")
 
 
 def _summary(case: Case, result: RefinementResult, output: Path, seconds: float) -> str:

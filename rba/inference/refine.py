@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rba.attention.region import correspondence_mask
+from rba.errors import InputError
 from rba.geometry import mask_to_queries
 from rba.inference.align import align
 from rba.inference.frames import (
@@ -32,6 +33,7 @@ from rba.inference.request import (
 from rba.inference.sampler import (
     StepCallback,
     evaluating,
+    fresh_scheduler,
     latent_shape,
     make_condition,
     network_placement,
@@ -75,9 +77,10 @@ def refine_many(
         One result a request, in order.
 
     Raises:
-        InputError: If a setting does not fit the network.
-        RuntimeError: If the network's output is not finite.
+        InputError: If a setting does not fit the network, or its output is not finite.
     """
+    # Refuses a number of steps that the schedule lacks before the alignment stage is computed.
+    fresh_scheduler(scheduler, settings.sampler.num_inference_steps, torch.device("cpu"))
     results: list[RefinementResult] = []
     for start in range(0, len(requests), settings.batch_size):
         batch = requests[start : start + settings.batch_size]
@@ -107,8 +110,7 @@ def align_requests(
     A request with a known region, or without reference, is prepared but not aligned.
 
     Raises:
-        InputError: If a setting does not fit the network.
-        RuntimeError: If the network's attention is not finite.
+        InputError: If a setting does not fit the network, or its attention is not finite.
     """
     start = time.perf_counter()
     frames = [_prepare(network, request, settings) for request in requests]
@@ -154,7 +156,7 @@ def refine_aligned(
     """Run the refinement stage for one batch of aligned requests.
 
     Raises:
-        RuntimeError: If the network's output is not finite.
+        InputError: If the network's output is not finite.
     """
     start = time.perf_counter()
     device, dtype = network_placement(network)
@@ -284,7 +286,7 @@ def _noise(
 def _check_finite(*tensors: Tensor) -> None:
     bad = sum(int((~torch.isfinite(tensor)).sum()) for tensor in tensors)
     if bad:
-        raise RuntimeError(
+        raise InputError(
             f"{bad} values of the refined picture are not finite; try float32 or bfloat16 instead "
-            "of float16, or other weights"
+            "of float16, or weights that are not damaged"
         )

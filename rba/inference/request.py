@@ -65,6 +65,8 @@ class RefinementSettings:
                 f"batch_size {self.batch_size} and max_magnification {self.max_magnification} must "
                 "be positive"
             )
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"seed {self.seed} must lie in 0 to 2**63 - 1")
 
     @property
     def feather_reach(self) -> tuple[int, int]:

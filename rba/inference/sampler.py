@@ -4,12 +4,14 @@ import contextlib
 import copy
 import dataclasses
 import inspect
+import math
 from collections.abc import Callable, Generator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from rba.errors import InputError
 from rba.geometry import mask_to_latent
 from rba.models.network import RefinementNetwork
 
@@ -90,7 +92,17 @@ def predict(
 
 
 def fresh_scheduler(scheduler: Any, num_inference_steps: int, device: torch.device) -> Any:
-    """Return a copy of a diffusers scheduler, set to a number of steps; the given one stays."""
+    """Return a copy of a diffusers scheduler, set to a number of steps; the given one stays.
+
+    Raises:
+        InputError: If the noise schedule has not so many steps.
+    """
+    most = scheduler.config.num_train_timesteps
+    if not 1 <= num_inference_steps <= most:
+        raise InputError(
+            f"{num_inference_steps} sampler steps do not exist; the noise schedule allows 1 to "
+            f"{most}"
+        )
     scheduler = copy.deepcopy(scheduler)
     scheduler.set_timesteps(num_inference_steps, device=device)
     return scheduler
@@ -113,11 +125,22 @@ class SamplerSettings:
         num_inference_steps: Sampler steps; the paper's T.
         guidance_scale: Classifier-free guidance; 1 = none.
         eta: Stochasticity of DDIM; 0 = deterministic.
+
+    Raises:
+        InputError: If a number is out of range.
     """
 
     num_inference_steps: int = 50
     guidance_scale: float = 5.0
     eta: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.num_inference_steps < 1:
+            raise InputError(f"{self.num_inference_steps} sampler steps; give at least 1")
+        if not math.isfinite(self.guidance_scale):
+            raise InputError(f"guidance_scale {self.guidance_scale}; give a finite number, 1 = off")
+        if not 0.0 <= self.eta <= 1.0:
+            raise InputError(f"eta {self.eta}; give 0 to 1")
 
 
 def sample(

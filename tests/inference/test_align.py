@@ -213,7 +213,7 @@ def test_mistakes_are_refused(
 def test_attention_that_is_not_finite_is_an_error(
     network: RefinementNetwork, scheduler: Any, inputs: dict[str, Tensor]
 ) -> None:
-    with pytest.raises(RuntimeError, match="not finite"):
+    with pytest.raises(InputError, match="not finite"):
         align(
             network,
             scheduler,

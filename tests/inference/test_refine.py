@@ -213,7 +213,7 @@ def test_output_that_is_not_finite_is_an_error_not_a_black_picture(
     try:
         with torch.no_grad():
             weight.fill_(torch.nan)
-        with pytest.raises(RuntimeError, match="not finite"):
+        with pytest.raises(InputError, match="not finite"):
             refine(network, scheduler, RefinementRequest(case=make_case()), SETTINGS)
     finally:
         with torch.no_grad():
