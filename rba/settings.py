@@ -6,7 +6,7 @@ The only room below the entry points that knows Hydra and OmegaConf.
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ def build(node: DictConfig) -> Any:
 
 
 @contextlib.contextmanager
-def user_errors() -> Iterator[None]:
+def user_errors() -> Generator[None]:
     """Print an `InputError` as one line and leave with status 2; let everything else through."""
     try:
         yield

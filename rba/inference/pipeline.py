@@ -142,7 +142,7 @@ class RefineByAlignPipeline(DiffusionPipeline):
     def settings(self, **changes: Any) -> RefinementSettings:
         """Return refinement settings with the calibrated step and layer filled in."""
         config = self.config
-        calibrated = {
+        calibrated: dict[str, Any] = {
             "image_size": config["image_size"],
             "alignment": AlignmentSettings(
                 sampler_step_index=config["sampler_step_index"],

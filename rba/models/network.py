@@ -28,21 +28,20 @@ class RefinementNetwork(nn.Module):
 
     def __init__(
         self,
-        autoencoder: nn.Module,
-        encoder: nn.Module,
-        connector: nn.Module,
-        unet: nn.Module,
+        autoencoder: Any,
+        encoder: Any,
+        connector: Any,
+        unet: Any,
         *,
         reference_size: int,
         train_encoder: bool = False,
     ) -> None:
         super().__init__()
-        self.autoencoder, self.encoder, self.connector, self.unet = (
-            autoencoder,
-            encoder,
-            connector,
-            unet,
-        )
+        # Any: nn.Module would hide what each part's own class offers.
+        self.autoencoder: Any = autoencoder
+        self.encoder: Any = encoder
+        self.connector: Any = connector
+        self.unet: Any = unet
         self.reference_size = reference_size
         self.train_encoder = train_encoder
         self.num_tokens = num_tokens(encoder, reference_size)
@@ -151,9 +150,11 @@ class RefinementNetwork(nn.Module):
         return {name: describe_part(getattr(self, name)) for name in PARTS}
 
 
-def describe_part(part: nn.Module) -> dict[str, Any]:
+def describe_part(part: Any) -> dict[str, Any]:
     """Return a part's class name and configuration, without what merely says where it came from."""
-    config = part.config.to_dict() if hasattr(part.config, "to_dict") else dict(part.config)  # pyright: ignore
+    config: dict[str, Any] = (
+        part.config.to_dict() if hasattr(part.config, "to_dict") else dict(part.config)
+    )  # pyright: ignore
     volatile = ("transformers_version", "architectures", "torch_dtype", "dtype")
     kept = {k: v for k, v in config.items() if not k.startswith("_") and k not in volatile}
     return {"class": type(part).__name__, "config": _plain(kept)}

@@ -1,5 +1,8 @@
 """What a configuration would run: parameters, batches, memory; no weight is read."""
 
+# A storage's identity and a module's tensors have no public names.
+# pyright: reportPrivateUsage=false
+
 import copy
 from typing import Any
 

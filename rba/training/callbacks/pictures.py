@@ -1,5 +1,7 @@
 """Picture grids in TensorBoard: what the network sees, where it looks, what it makes."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 import torch
@@ -27,7 +29,7 @@ class PictureGrid(Callback):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: Tensor,
+        outputs: Any,
         batch: Batch,
         batch_idx: int,
         dataloader_idx: int = 0,
