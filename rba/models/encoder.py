@@ -47,8 +47,10 @@ def load_encoder(source: str | None, architecture: Architecture | None = None) -
     kinds = {"dinov2": Dinov2Model, "dinov2_with_registers": Dinov2WithRegistersModel}
     kind = kinds.get(config.get("model_type", ""))
     if kind is None:
+        found = config.get("model_type", "no model")
         raise InputError(
-            f"{source} holds a {config.get('model_type')!r}, not one of {', '.join(kinds)}"
+            f"cannot open the encoder {source}: its config.json describes {found}, not one of "
+            f"{', '.join(kinds)}; give a folder of DINOv2 weights"
         )
     require_same("the encoder", source, architecture or {}, config)
     return load_pretrained(kind, source)
