@@ -1,0 +1,111 @@
+"""The README's commands run, as written but for sizes, in an empty folder."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from rba.settings import CONFIG_FOLDER
+
+ROOT = CONFIG_FOLDER.parent
+README = (ROOT / "README.md").read_text()
+
+# What the reader replaces or already has, and sizes that a test can afford.
+SMALLER = {
+    "images=PHOTOS": "images=PHOTOS shortest_side=64",
+    "objects=OBJECTS": "objects=OBJECTS",
+    "count=100 size=512": "count=4 size=64",
+    "max_steps=2000": "max_steps=2 global_batch=2 per_device_batch=2 data.num_workers=0",
+    "step_00002000": "step_00000002",
+    "--output refined.png": "--output refined.png --steps 2",
+}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands() -> Iterator[str]:
+    for block in blocks("bash"):
+        for line in block.replace("\\\n", " ").splitlines():
+            command = line.split("  #")[0].strip()
+            if command and not command.startswith(("make", "tensorboard")):
+                yield command
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with photos, objects and a case, all rendered."""
+    folder = tmp_path_factory.mktemp("reader")
+    run("python data_tools/render_objects.py out=OBJECTS count=3 size=96 photos_out=PHOTOS "
+        "num_photos=4", folder)  # fmt: skip
+    (folder / "SD" / "vae").mkdir(parents=True)
+    (folder / "SD" / "unet").mkdir()
+    (folder / "DINOV2").mkdir()
+    view = cv2.imread(str(folder / "OBJECTS" / "object-000000" / "00.png"))
+    cv2.imwrite(str(folder / "image.png"), view)
+    cv2.imwrite(str(folder / "photo.jpg"), view)
+    mask = np.zeros(view.shape[:2], np.uint8)
+    mask[40:52, 44:60] = 255
+    cv2.imwrite(str(folder / "mask.png"), mask)
+    return folder
+
+
+def run(command: str, folder: Path) -> str:
+    for long, short in SMALLER.items():
+        command = command.replace(long, short)
+    command = command.replace("torchrun", f"{sys.executable} -m torch.distributed.run")
+    command = re.sub(r"^python (\S+)", rf"{sys.executable} {ROOT}/\1", command)
+    command = re.sub(r"^rba ", f"{sys.executable} -m rba.cli ", command)
+    if "experiment=paper" in command:  # the paper's scale: composed and checked, not trained
+        command = re.sub(r"^.*train\.py", f"{sys.executable} {ROOT}/train.py", command)
+        command += " check=true"
+    done = subprocess.run(
+        command,
+        shell=True,
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_every_command_in_order_and_the_python_example(workplace: Path) -> None:
+    ran = [command for command in commands() if run(command, workplace) is not None]
+    assert len(ran) == 7
+    refined = cv2.imread(str(workplace / "refined.png"))
+    before = cv2.imread(str(workplace / "image.png"))
+    assert refined.shape == before.shape
+    assert np.array_equal(refined[:16], before[:16])
+    assert not np.array_equal(refined, before)
+    assert (workplace / "steps" / "panel.png").is_file()
+    (script,) = blocks("python")
+    script = script.replace('.to("cuda")', '.to("cpu")') + "\nprint(result.image.shape)\n"
+    (workplace / "example.py").write_text(script)
+    done = subprocess.run(
+        [sys.executable, "example.py"], cwd=workplace, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.strip() == "(96, 96, 3)"
+
+
+def test_the_readme_is_short_and_its_settings_exist() -> None:
+    from rba.settings import compose_config
+
+    assert len(README.splitlines()) < 200
+    for override in ("alternation=alignment_only", "check=true", "record_samples=true"):
+        assert override in README
+        compose_config(
+            "train",
+            ["experiment=tiny", "data.alignment.shards=a", "data.refinement.shards=null", override],
+        )
