@@ -5,7 +5,11 @@ The only room below the entry points that knows Hydra and OmegaConf.
 
 import contextlib
 import dataclasses
+import inspect
+import os
 import sys
+import types
+import typing
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +17,11 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, InstantiationException
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rba.errors import InputError
+from rba.errors import InputError, command_message
 
 CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "conf"
 
@@ -38,9 +42,45 @@ def compose_config(name: str, overrides: Sequence[str] = ()) -> DictConfig:
             config = compose(name, overrides=list(overrides))
         require_complete(config)
         OmegaConf.resolve(config)
-    except (HydraException, OmegaConfBaseException) as error:
+    # Hydra refuses some overrides (`data=null`, `=1`) with a bare ValueError.
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise InputError(describe_error(error)) from error
+    hold_to_defaults(config, OmegaConf.load(CONFIG_FOLDER / f"{name}.yaml"))
     return config
+
+
+def hold_to_defaults(config: Any, defaults: Any) -> None:
+    """Hold a flat configuration to the kinds of its defaults; one made of groups passes.
+
+    A setting whose default is null or ``???`` is a path: ``out=5`` means the folder "5".
+
+    Raises:
+        InputError: Naming the setting that is unknown or of another kind.
+    """
+    if "defaults" in defaults:
+        return
+    unknown = sorted(set(config) - set(defaults))
+    if unknown:
+        raise InputError(f"unknown setting {unknown[0]}; there are {', '.join(sorted(defaults))}")
+    for key, default in plain(defaults).items():
+        if default in (None, "???"):
+            config[key] = None if config[key] is None else str(config[key])
+        elif not _same_kind(plain(config)[key], default):
+            raise InputError(f"{key}={config[key]} must be {_kind(default)}, as in {key}={default}")
+
+
+def _same_kind(value: Any, default: Any) -> bool:
+    if isinstance(default, list):
+        pattern = default[:1]
+        return isinstance(value, list) and all(_same_kind(v, d) for v in value for d in pattern)
+    if isinstance(default, float):
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return type(value) is type(default)
+
+
+def _kind(default: Any) -> str:
+    kinds = {bool: "true or false", int: "a whole number", float: "a number", list: "a list"}
+    return kinds.get(type(default), "text")
 
 
 def require_complete(config: DictConfig) -> None:
@@ -78,26 +118,74 @@ def build(node: DictConfig) -> Any:
     A checkpoint that held OmegaConf containers would not load with ``weights_only=True``.
 
     Raises:
-        InputError: As the part raised it, or where a setting is unknown to the part.
+        InputError: As the part raised it, or where a setting is unknown to the part, of another
+            kind than the part's annotation says, or refused by it.
     """
+    _require_annotated_kinds(plain(node), node._get_full_key(None))  # pyright: ignore
     try:
         return instantiate(node, _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, InputError):
             raise cause from None
-        if isinstance(cause, TypeError):
-            raise InputError(describe_error(error)) from error
-        raise
+        if isinstance(cause, AssertionError):
+            raise
+        key = str(error).rpartition("full_key: ")[2].strip()
+        raise InputError(f"{key}: {describe_error(cause or error)}") from error
+
+
+def _require_annotated_kinds(node: Any, key: str) -> None:
+    """Hold numbers, flags and texts of all ``_target_`` nodes to their targets' annotations."""
+    if isinstance(node, list):
+        return
+    for name, value in node.items():
+        if isinstance(value, dict):
+            _require_annotated_kinds(value, f"{key}.{name}".strip("."))
+    for name, wanted in _annotations(node).items():
+        value = node[name]
+        fits = isinstance(value, wanted) and (bool in wanted or not isinstance(value, bool))
+        if value is not None and not fits:
+            names = " or ".join(kind.__name__ for kind in wanted)
+            raise InputError(f"{key}.{name}={value} is no {names}")
+
+
+def _annotations(node: dict[str, Any]) -> dict[str, tuple[type, ...]]:
+    """Return the kinds that the target of a node demands of the settings it is given."""
+    try:
+        target = get_object(node["_target_"])
+        parameters = inspect.signature(target, eval_str=True).parameters
+    except (KeyError, ImportError, NameError, TypeError, ValueError):
+        return {}  # nothing is known; an unknown target is refused when it is built
+    rest = [p for p in parameters.values() if p.kind is inspect.Parameter.VAR_KEYWORD]
+    scalars: dict[Any, tuple[type, ...]] = {
+        int: (int,),
+        float: (int, float),
+        bool: (bool,),
+        str: (str,),
+    }
+    wanted: dict[str, tuple[type, ...]] = {}
+    for name in node:
+        parameter = parameters.get(name, rest[0] if rest else None)
+        if parameter is None or name.startswith("_"):
+            continue
+        hint = parameter.annotation
+        union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
+        allowed = [k for k in (typing.get_args(hint) if union else (hint,)) if k is not type(None)]
+        if all(kind in scalars for kind in allowed):
+            wanted[name] = tuple(kind for found in allowed for kind in scalars[found])
+    return wanted
 
 
 @contextlib.contextmanager
 def user_errors() -> Generator[None]:
-    """Print an `InputError` as one line and leave with status 2; let everything else through."""
+    """Print a user's mistake as one line and leave with status 2; let a bug's traceback through."""
     try:
         yield
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except Exception as error:
+        message = command_message(error)
+        if message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
         raise SystemExit(2) from None
 
 
@@ -149,14 +237,22 @@ def check_train_settings(config: DictConfig) -> None:
             positive.
     """
     require_complete(config)
+    for name in ("runs_folder", "resume", "init_from"):
+        if isinstance(config[name], str):
+            config[name] = os.path.expanduser(config[name])
     try:
         OmegaConf.resolve(config)
-        OmegaConf.merge(OmegaConf.structured(TrainSettings), config)
+        typed = OmegaConf.merge(OmegaConf.structured(TrainSettings), config)
     except OmegaConfBaseException as error:
         raise InputError(describe_error(error)) from error
+    for name, value in typed.items():
+        if not isinstance(value, DictConfig):
+            config[name] = value  # run_name=7 means the text
     for name in ("max_steps", "global_batch", "per_device_batch", "validate_every_n_steps"):
         if config[name] < 1:
             raise InputError(f"{name}={config[name]} must be at least 1")
+    if not 0 <= config.seed < 2**32:
+        raise InputError(f"seed={config.seed} must lie in 0 to 2**32 - 1")
 
 
 def without_sources(network: DictConfig) -> DictConfig:

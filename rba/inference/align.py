@@ -113,10 +113,7 @@ def align(
         ]
     result = torch.stack(maps).mean(dim=0)
     if not bool(torch.isfinite(result).all()):
-        raise InputError(
-            "the network's attention is not finite: its weights are damaged or float16 is too "
-            "narrow; try other weights, or float32"
-        )
+        raise InputError("the attention is not finite; try other weights, or float32")
     return result
 
 
@@ -185,15 +182,13 @@ def walk_attention(
         with capture_attention(chosen, stop_after=stop_after, select=select) as captured:
             prediction = predict(network, scheduler, condition, latents, timestep)
         if wanted:
-            yield (
-                index,
-                {
-                    layer: correspondence_map(
-                        captured[name], artifact_mask, num_queries=num_queries[name]
-                    )
-                    for name, layer in wanted.items()
-                },
-            )
+            maps = {
+                layer: correspondence_map(
+                    captured[name], artifact_mask, num_queries=num_queries[name]
+                )
+                for name, layer in wanted.items()
+            }
+            yield index, maps
         if index < last:
             latents = scheduler.step(prediction, timestep, latents, **arguments).prev_sample
 

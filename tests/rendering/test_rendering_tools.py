@@ -45,10 +45,10 @@ def test_render_objects_writes_objects_and_photos(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("fill=3", "wrong kind"),
+        ("fill=3", "fill=3 must be a list"),
         ("fill=[0.5,3]", "fill"),
         ("shapes=[torus]", "torus"),
-        ("size=big", "wrong kind"),
+        ("size=big", "size=big must be a whole number"),
         ("split=half", "split=half"),
         ("textures=/no/such/folder", "/no/such/folder"),
         ("num_photos=3", "photos_out"),
