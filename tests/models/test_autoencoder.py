@@ -7,17 +7,21 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import fft
 
 from rba.models.autoencoder import PatchAutoencoder
+
+# the same examples on every machine, however slow it is
+stable = settings(derandomize=True, deadline=None)
 
 
 def encode(autoencoder: Any, images: torch.Tensor) -> torch.Tensor:
     return autoencoder.encode(images).latent_dist.mode()
 
 
+@stable
 @given(
     patch=st.sampled_from([1, 2, 3, 4, 8]),
     rows=st.integers(1, 3),
