@@ -20,7 +20,7 @@ SMALLEST = [
     "num_refined=4",
     "num_shown=3",
     "refine_steps=2",
-    "train_overrides=[global_batch=2,per_device_batch=2,data.num_workers=0]",
+    "train_overrides=['global_batch=2','per_device_batch=2','data.num_workers=0']",
 ]
 
 
