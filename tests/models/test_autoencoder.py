@@ -88,6 +88,13 @@ def test_saving_and_loading_keeps_the_transform(tmp_path: Path, patch_size: int)
     assert set(autoencoder.state_dict()) == {"anchor"}, "the basis follows from the settings"
 
 
+def test_a_loader_that_builds_on_the_meta_device_loses_nothing() -> None:
+    images = torch.rand(1, 3, 8, 8)
+    expected = encode(PatchAutoencoder(patch_size=4), images)
+    emptied = PatchAutoencoder(patch_size=4).to("meta")
+    assert torch.equal(encode(emptied, images), expected)
+
+
 def test_it_is_called_as_autoencoder_kl_is(kl: AutoencoderKL) -> None:
     patch = PatchAutoencoder(patch_size=2)
     images = torch.rand(2, 3, 16, 16) * 2 - 1
