@@ -24,51 +24,47 @@ def main(config: DictConfig) -> None:
 
 
 def train(config: DictConfig) -> None:
-    """Compose, check, seed, instantiate, fit.
-
-    Raises:
-        InputError: For any mistake in the configuration, before a weight is read.
-    """
+    """Check all, seed, instantiate, fit; a mistake is an `InputError` before a weight is read."""
     from lightning.pytorch import seed_everything
 
-    from rba.models.checkpoint import load_weights, require_same_architecture
+    from rba.models.checkpoint import load_weights
     from rba.training import run as running
-    from rba.training.check import on_meta
+    from rba.training.check import on_meta, require_fitting_parts, require_fitting_start
     from rba.training.run_folder import RunFolder
 
     run = RunFolder.named(config.runs_folder, config.run_name)
     start = run.starting_point(config.resume, config.init_from)
-    devices = running.num_devices(config.trainer.devices) * config.trainer.num_nodes
+    devices = running.world_size(config.trainer)
     data = build(config.data)
     data.check(num_devices=devices)
     bare = without_sources(config.model.network)
     shapes: Any = on_meta(lambda: build(bare))
     outline = build_module(config, shapes)
-    if config.init_from is not None:
-        require_same_architecture(config.init_from, shapes.describe())
-    else:
-        require_sources(config.model.network)
+    require_fitting_parts(shapes, config.model.image_size)
+    require_fitting_start(shapes, start, config.init_from)
+    sources = config.model.network if start is None and config.init_from is None else bare
+    require_sources(sources)
+    callbacks = [build(part) for part in config.callbacks.values()]
+    loggers = [build(part) for part in config.logger.values()]
     if config.check:
         print(running.describe(outline, data, plain(config), devices, start))
         return
 
-    seed_everything(config.seed, verbose=False)
-    fresh = start is None and config.init_from is None
-    network = build(config.model.network if fresh else bare)
-    if start is None and config.init_from is not None:
-        load_weights(network, config.init_from)
-    run.prepare(OmegaConf.to_yaml(config), start)
     trainer = running.make_trainer(
         plain(config.trainer),
-        callbacks=[build(callback) for callback in config.callbacks.values()],
-        loggers=[build(logger) for logger in config.logger.values()],
+        callbacks=callbacks,
+        loggers=loggers,
         max_steps=config.max_steps,
         validate_every_n_steps=config.validate_every_n_steps,
         accumulation=data.accumulation(devices),
         samples_file=run.samples if config.record_samples else None,
     )
-    module = build_module(config, network)
-    trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+    run.prepare(OmegaConf.to_yaml(config), start)
+    seed_everything(config.seed, verbose=False)
+    network = build(sources)
+    if start is None and config.init_from is not None:
+        load_weights(network, config.init_from)
+    trainer.fit(build_module(config, network), datamodule=data, ckpt_path=start, weights_only=True)
 
 
 def build_module(config: DictConfig, network: Any) -> Any:

@@ -29,6 +29,8 @@ from rba.models.sources import load_pretrained
 
 CHECKPOINT_KEY = "rba"
 EMA_KEY = "ema"
+_NEEDED_KEYS = ("state_dict", "global_step")
+_NEEDED_FACTS = ("network", "scheduler", "reference_size", "train_encoder", "image_size")
 _DIFFUSERS_PARTS: dict[str, Any] = {
     part.__name__: part
     for part in (AutoencoderKL, PatchAutoencoder, UNet2DConditionModel, Connector)
@@ -81,12 +83,47 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"{path} cannot be read as a checkpoint: {reason}") from error
-    if not isinstance(checkpoint, dict) or CHECKPOINT_KEY not in checkpoint:
         raise InputError(
-            f"{path} is not a checkpoint of this framework (no key {CHECKPOINT_KEY!r})"
+            f"{path} cannot be read as a checkpoint: {reason}; take an older one"
+        ) from error
+    missing = _missing_keys(checkpoint)
+    if missing:
+        raise InputError(
+            f"{path} is not a checkpoint of this framework (no key {missing[0]!r}); a run keeps "
+            "them in runs/NAME/checkpoints"
         )
     return checkpoint
+
+
+def _missing_keys(checkpoint: Any) -> list[str]:
+    """Return what `network_from_checkpoint`, resuming and `rba export` need and is not there."""
+    if not isinstance(checkpoint, dict):
+        return [CHECKPOINT_KEY]
+    missing = [key for key in (CHECKPOINT_KEY, *_NEEDED_KEYS) if key not in checkpoint]
+    return missing or [key for key in _NEEDED_FACTS if key not in checkpoint[CHECKPOINT_KEY]]
+
+
+def require_same_network(path: str | Path, network: RefinementNetwork) -> None:
+    """Refuse to resume from a checkpoint of another network; reads no weight.
+
+    Args:
+        path: The checkpoint.
+        network: The configured network, on any device.
+
+    Raises:
+        InputError: If the checkpoint cannot be read, or listing the differing settings.
+    """
+    facts = read_checkpoint(path)[CHECKPOINT_KEY]
+    differing = _differences(facts["network"], network.describe())
+    for name in ("reference_size", "train_encoder"):
+        here = getattr(network, name)
+        if facts[name] != here:
+            differing.append(f"{name} is {facts[name]} there, {here} here")
+    if differing:
+        raise InputError(
+            f"{path} holds another network: {'; '.join(differing)}; resume with the configuration "
+            "of its run, or start a new run from exported weights with init_from=DIR"
+        )
 
 
 def network_from_checkpoint(
@@ -175,7 +212,18 @@ def require_same_architecture(folder: str | Path, wanted: Mapping[str, Mapping[s
     Raises:
         InputError: Listing the differing settings with both values.
     """
-    found = describe_folder(folder)
+    differing = _differences(describe_folder(folder), wanted)
+    if differing:
+        raise InputError(
+            f"init_from={folder} has another architecture: {'; '.join(differing)}; "
+            "choose the model configuration that it was trained with"
+        )
+
+
+def _differences(
+    found: Mapping[str, Mapping[str, Any]], wanted: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """Return the settings of the parts that two descriptions state differently."""
     differing: list[str] = []
     for name in PARTS:
         if found[name]["class"] != wanted[name]["class"]:
@@ -189,11 +237,7 @@ def require_same_architecture(folder: str | Path, wanted: Mapping[str, Mapping[s
             for key, value in wanted[name]["config"].items()
             if key in there and there[key] != value
         ]
-    if differing:
-        raise InputError(
-            f"init_from={folder} has another architecture: {'; '.join(differing)}; "
-            "choose the model configuration that it was trained with"
-        )
+    return differing
 
 
 def load_parts(folder: str | Path) -> dict[str, nn.Module]:

@@ -4,12 +4,15 @@
 # pyright: reportPrivateUsage=false
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
+from rba.errors import InputError
+from rba.models.checkpoint import require_same_architecture, require_same_network
 from rba.models.network import PARTS, RefinementNetwork
 from rba.training.optim import count_parameters
 
@@ -52,6 +55,56 @@ def saved_activation_bytes(network: RefinementNetwork, image_size: int) -> int:
         timesteps = torch.zeros(1, dtype=torch.int64)
         network.predict(noisy, timesteps, torch.zeros(1, 1, side, side), masked, tokens)
     return sum(sizes.values())
+
+
+def require_fitting_parts(network: RefinementNetwork, image_size: int) -> None:
+    """Refuse sizes and widths at which a training step would fail, by one without memory.
+
+    Args:
+        network: Built on the meta device.
+        image_size: Side of the target in pixels.
+
+    Raises:
+        InputError: Naming the size, or the part's own complaint.
+    """
+    factor, side = network.latent_factor, network.reference_size
+    if image_size % factor:
+        low = image_size // factor * factor
+        raise InputError(
+            f"model.image_size={image_size} is no multiple of {factor}, the pixels of a latent "
+            f"cell; the nearest are {low} and {low + factor}"
+        )
+    meta = torch.device("meta")
+    try:
+        with torch.no_grad(), meta:
+            tokens = network.embed_references(torch.zeros(1, 3, side, side))
+            latents = network.encode_images(torch.zeros(1, 3, image_size, image_size))
+            timesteps = torch.zeros(1, dtype=torch.int64)
+            network.predict(latents, timesteps, latents[:, :1], latents, tokens)
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise InputError(
+            f"the parts of model.network do not work together at image_size={image_size} and "
+            f"reference_size={side}: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def require_fitting_start(
+    network: RefinementNetwork, start: Path | None, init_from: str | None
+) -> None:
+    """Refuse a checkpoint or model directory of another network; reads no weight.
+
+    Args:
+        network: Built on the meta device.
+        start: Checkpoint that the run resumes from; it wins over ``init_from``.
+        init_from: Model directory for the first weights.
+
+    Raises:
+        InputError: Listing the differing settings.
+    """
+    if start is not None:
+        require_same_network(start, network)
+    elif init_from is not None:
+        require_same_architecture(init_from, network.describe())
 
 
 def _pretend_on_cpu(network: RefinementNetwork, mode: FakeTensorMode) -> RefinementNetwork:

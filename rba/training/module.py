@@ -10,6 +10,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from rba.batch import Batch
+from rba.errors import InputError
 from rba.geometry import mask_to_latent
 from rba.models.checkpoint import CHECKPOINT_KEY, describe_scheduler
 from rba.models.network import RefinementNetwork
@@ -61,11 +62,23 @@ class RefineByAlignModule(LightningModule):
         self.validation = validation or ValidationSettings()
         self.facts = dict(facts or {})
         self.meter = LossMeter(scheduler.config.num_train_timesteps)
-        groups = functools.partial(parameter_groups, network, learning_rates)
-        groups()  # refuses unfit learning rates now, not after the data have been opened
-        self._make_groups, self._make_optimizer = groups, optimizer
+        layers, timesteps = network.cross_attention_layers(), scheduler.config.num_train_timesteps
+        self.validation.check(len(layers), timesteps)
+        self._make_groups = functools.partial(parameter_groups, network, learning_rates)
+        self._make_optimizer = optimizer
+        self._check_optimizer(warmup_steps)
         self._warmup_steps = warmup_steps
         self._validation_meters: dict[str, ValidationMeter] = {}
+
+    def _check_optimizer(self, warmup_steps: int) -> None:
+        """Refuse unfit settings of the optimiser now, not after the data have been opened."""
+        if type(warmup_steps) is not int or warmup_steps < 0:
+            raise InputError(f"optimizer.warmup_steps={warmup_steps}; give a whole number >= 0")
+        groups = self._make_groups()
+        try:
+            self._make_optimizer(groups)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"optimizer.factory: {error}") from error
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the mean weighted loss of a batch; means by mode go to the meter."""

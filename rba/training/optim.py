@@ -1,5 +1,6 @@
 """Parameter groups with the paper's two learning rates, and the learning-rate schedule."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +22,7 @@ def parameter_groups(
         learning_rates: Rate by part (appendix A.3: MLP 4e-5, U-Net 1e-5).
 
     Raises:
-        InputError: If a trained part has no rate, or a rate belongs to nothing that is trained.
+        InputError: If a trained part has no rate, or a rate is no number or belongs to no part.
     """
     trained = {
         name: [parameter for parameter in part.parameters() if parameter.requires_grad]
@@ -39,6 +40,9 @@ def parameter_groups(
         raise InputError(
             f"optimizer.learning_rates.{unknown[0]} names no part; parts: {', '.join(trained)}"
         )
+    for name, rate in learning_rates.items():
+        if type(rate) not in (int, float) or not 0 <= rate < math.inf:
+            raise InputError(f"optimizer.learning_rates.{name}={rate}; give a number >= 0")
     return [
         {"name": name, "params": parameters, "lr": learning_rates[name]}
         for name, parameters in trained.items()

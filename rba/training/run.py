@@ -18,18 +18,21 @@ from rba.training.checkpoint_io import AtomicCheckpointIO
 from rba.training.module import RefineByAlignModule
 
 
-def num_devices(devices: int | str | Sequence[int]) -> int:
-    """Return how many devices a node a ``trainer.devices`` setting means on this machine.
+def world_size(settings: Mapping[str, Any]) -> int:
+    """Return how many devices ``trainer.devices`` and ``trainer.num_nodes`` mean on this machine.
 
     Raises:
-        InputError: If the setting cannot be understood.
+        InputError: If a setting cannot be understood.
     """
+    devices, nodes = settings["devices"], settings["num_nodes"]
+    if not isinstance(nodes, int) or nodes < 1:
+        raise InputError(f"trainer.num_nodes={nodes!r}: give the number of machines, 1 or more")
     if devices in ("auto", -1, "-1"):
-        return max(torch.cuda.device_count(), 1)
+        return max(torch.cuda.device_count(), 1) * nodes
     if isinstance(devices, int) and devices > 0:
-        return devices
+        return devices * nodes
     if isinstance(devices, Sequence) and not isinstance(devices, str) and devices:
-        return len(devices)
+        return len(devices) * nodes
     raise InputError(f"trainer.devices={devices!r}: give a count, a list of indices, or auto")
 
 
@@ -67,7 +70,7 @@ def make_trainer(
             enable_model_summary=False,
             use_distributed_sampler=False,
         )
-    except (MisconfigurationException, TypeError) as error:
+    except (MisconfigurationException, TypeError, ValueError) as error:
         raise InputError(f"trainer settings: {error}") from error
 
 

@@ -1,6 +1,7 @@
 """A run's folder: what is in it, and where a run that is started starts from."""
 
 import dataclasses
+import os
 import re
 from pathlib import Path
 
@@ -27,7 +28,8 @@ class RunFolder:
         Raises:
             InputError: If the name would not be one folder below ``runs_folder``.
         """
-        if not re.fullmatch(r"[\w.=+-]+(/[\w.=+-]+)*", run_name) or ".." in run_name:
+        parts = run_name.split("/")
+        if not all(re.fullmatch(r"[\w.=+-]+", part) and part.strip(".") for part in parts):
             raise InputError(
                 f"run_name={run_name!r} is no folder name; use letters, digits, . _ - = + and /"
             )
@@ -53,9 +55,11 @@ class RunFolder:
                 fine-tuning run.
 
         Raises:
-            InputError: If a path is missing, both are given as paths, or the run already has
-                checkpoints and ``resume`` does not say that it should go on.
+            InputError: If a path is missing, both are given as paths, the run already has
+                checkpoints and ``resume`` does not say that it should go on, or its folder cannot
+                be made.
         """
+        self._require_writable()
         if init_from is not None:
             describe_folder(init_from)
         existing = list_checkpoints(self.checkpoints)
@@ -75,10 +79,24 @@ class RunFolder:
             )
         if not Path(resume).is_file():
             available = ", ".join(path.name for path in existing) or "none"
-            raise InputError(
-                f"resume={resume} does not exist; checkpoints of {self.path}: {available}"
-            )
+            what = "is no file" if Path(resume).exists() else "does not exist"
+            raise InputError(f"resume={resume} {what}; checkpoints of {self.path}: {available}")
         return Path(resume)
+
+    def _require_writable(self) -> None:
+        """Refuse a place where the run's folder cannot be made; makes nothing.
+
+        Raises:
+            InputError: Naming the part of the path that stands in the way.
+        """
+        there = self.checkpoints
+        while not os.path.lexists(there):
+            there = there.parent
+        if not there.is_dir() or not os.access(there, os.W_OK):
+            raise InputError(
+                f"{there} is not a folder that can be written to, so {self.path} cannot be the "
+                "run's folder; choose another runs_folder or run_name"
+            )
 
     def prepare(self, config_text: str, start: Path | None) -> None:
         """Write ``config.yaml`` and drop what a killed run logged past its last checkpoint.
@@ -88,9 +106,15 @@ class RunFolder:
             start: The checkpoint that the run resumes from, None where it starts at step 0.
 
         Raises:
-            InputError: If ``start`` cannot be read.
+            InputError: If ``start`` cannot be read or the folder cannot be written to.
         """
-        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"the run's folder {self.checkpoints} cannot be made: {error.strerror}; choose "
+                "another runs_folder or run_name"
+            ) from error
         partial = self.path / ".config.yaml.partial"
         partial.write_text(config_text)
         partial.replace(self.path / "config.yaml")

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from rba.attention.region import RegionSettings, correspondence_mask
 from rba.batch import Batch
+from rba.errors import InputError
 from rba.geometry import cells_to_pixels, mask_to_queries
 from rba.inference.grid import GridSettings, correspondence_grid
 from rba.inference.noise import KeyedNoise
@@ -27,6 +28,9 @@ class ValidationSettings:
         num_pictures: Examples a picture grid shows; 0 = no pictures.
         picture_steps: Sampler steps for the pictures.
         guidance_scale: Guidance for the pictures.
+
+    Raises:
+        InputError: If a number is out of range.
     """
 
     layer: int = 9
@@ -35,6 +39,32 @@ class ValidationSettings:
     num_pictures: int = 8
     picture_steps: int = 20
     guidance_scale: float = 5.0
+
+    def __post_init__(self) -> None:
+        least = {"layer": 0, "num_inference_steps": 1, "num_pictures": 0, "picture_steps": 1}
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                raise InputError(f"validation.{name}={getattr(self, name)}; give at least {low}")
+        if not 0 <= self.sampler_step_index < self.num_inference_steps:
+            raise InputError(
+                f"validation.sampler_step_index={self.sampler_step_index}; give 0, the noisiest, "
+                f"to {self.num_inference_steps - 1}, the last of num_inference_steps"
+            )
+
+    def check(self, num_layers: int, num_train_timesteps: int) -> None:
+        """Refuse numbers that the network or its noise schedule does not have.
+
+        Raises:
+            InputError: Naming the number and its largest value.
+        """
+        most = {
+            "layer": num_layers - 1,
+            "num_inference_steps": num_train_timesteps,
+            "picture_steps": num_train_timesteps,
+        }
+        for name, high in most.items():
+            if getattr(self, name) > high:
+                raise InputError(f"validation.{name}={getattr(self, name)}; give at most {high}")
 
 
 def correspondence_maps(

@@ -38,7 +38,9 @@ def checkpoint_of(network: RefinementNetwork, **extra: Any) -> dict[str, Any]:
             "scheduler": describe_scheduler(scheduler()),
             "reference_size": network.reference_size,
             "train_encoder": network.train_encoder,
+            "image_size": 64,
         },
+        "global_step": 5,
         **extra,
     }
 

@@ -6,6 +6,7 @@ from diffusers.training_utils import EMAModel
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
+from rba.errors import InputError
 from rba.models.checkpoint import EMA_KEY
 
 
@@ -16,10 +17,15 @@ class EMACallback(Callback):
     ``(1 + step) / (10 + step)``. State: ``{"names": [...], "ema": EMAModel.state_dict()}``.
 
     Args:
-        decay: Upper bound of the decay.
+        decay: Upper bound of the decay, at least 0 and below 1.
+
+    Raises:
+        InputError: If the decay is out of range.
     """
 
     def __init__(self, decay: float) -> None:
+        if not 0 <= decay < 1:
+            raise InputError(f"callbacks.ema.decay={decay}; give at least 0 and below 1")
         self.decay = decay
         self._ema: EMAModel | None = None
         self._names: list[str] = []

@@ -6,6 +6,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from rba.batch import Batch
+from rba.errors import InputError
 
 
 class ProgressLog(Callback):
@@ -13,9 +14,16 @@ class ProgressLog(Callback):
 
     Args:
         every_n_steps: Interval in optimiser steps over which losses are averaged.
+
+    Raises:
+        InputError: If the interval is below 1.
     """
 
     def __init__(self, every_n_steps: int) -> None:
+        if every_n_steps < 1:
+            raise InputError(
+                f"callbacks.progress_log.every_n_steps={every_n_steps}; give 1 or more"
+            )
         self.every_n_steps = every_n_steps
         self._step = 0
         self._samples = 0

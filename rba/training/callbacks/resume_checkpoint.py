@@ -6,6 +6,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from rba.errors import InputError
+
 _NAME = re.compile(r"step_(\d+)\.ckpt")
 
 
@@ -29,9 +31,17 @@ class ResumeCheckpoint(Callback):
         folder: Where checkpoints go.
         every_n_steps: Interval in optimiser steps.
         keep: How many of the newest stay; -1 = all.
+
+    Raises:
+        InputError: If no step, or no checkpoint, would be kept.
     """
 
     def __init__(self, folder: str | Path, every_n_steps: int, keep: int = 2) -> None:
+        if every_n_steps < 1 or (keep < 1 and keep != -1):
+            raise InputError(
+                f"callbacks.resume_checkpoint: every_n_steps={every_n_steps} keep={keep}; give at "
+                "least 1 each, or keep=-1 for all"
+            )
         self.folder = Path(folder)
         self.every_n_steps = every_n_steps
         self.keep = keep
