@@ -48,6 +48,11 @@ class Case:
                 f"case {self.id}: the mask is {_wh(self.artifact_mask)} pixels, the image "
                 f"{_wh(self.image)}; give a mask of the image's size"
             )
+        if self.artifact_mask.dtype != bool:
+            raise InputError(
+                f"case {self.id}: the artifact mask is {self.artifact_mask.dtype}; give bool, for "
+                "example mask > 0"
+            )
         if not self.artifact_mask.any():
             raise InputError(f"case {self.id}: the artifact mask is empty; mark the defect with it")
         if not self.references or len(self.references) != len(self.reference_masks):

@@ -13,9 +13,15 @@ import cv2
 import numpy as np
 import pytest
 
+from hypothesis import settings
+
 from rba.batch import Mode
 from rba.data.sample import AlignmentRecord, RefinementRecord
 from rba.data.writer import ShardWriter
+
+# The same examples in every run, and no time limits on shared machines.
+settings.register_profile("project", derandomize=True, deadline=None)
+settings.load_profile("project")
 
 
 def picture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
