@@ -59,7 +59,8 @@ def train(config: DictConfig) -> None:
         accumulation=data.accumulation(devices),
         samples_file=run.samples if config.record_samples else None,
     )
-    run.prepare(OmegaConf.to_yaml(config), start)
+    if run.prepare(OmegaConf.to_yaml(config), start) >= config.max_steps:
+        print(f"{start} has reached max_steps={config.max_steps}: raise it to train on")
     seed_everything(config.seed, verbose=False)
     network = build(sources)
     if start is None and config.init_from is not None:

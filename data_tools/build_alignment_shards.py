@@ -9,7 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from rba.batch import Mode
-from rba.data.build import BuildReport, write_records
+from rba.data.build import BuildReport, require_limits, write_records
 from rba.data.photos import find_photos, load_photo
 from rba.data.sample import AlignmentRecord
 from rba.data.writer import ShardWriter
@@ -25,6 +25,7 @@ def main(config: DictConfig) -> None:
         InputError: If the input is missing or empty, or the output already holds shards.
     """
     started = time.perf_counter()
+    require_limits(config, shortest_side=1)
     root, out = Path(config.images).expanduser(), Path(config.out).expanduser()
     photos = [(path.relative_to(root).as_posix(), path) for path in find_photos(root)]
     report = BuildReport()

@@ -12,7 +12,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from rba.batch import Mode
-from rba.data.build import BuildReport, DroppedError, write_records
+from rba.data.build import BuildReport, DroppedError, require_limits, write_records
 from rba.data.objects import Pair, choose_pairs, find_objects, load_view
 from rba.data.sample import RefinementRecord
 from rba.data.writer import ShardWriter
@@ -33,16 +33,16 @@ def main(config: DictConfig) -> None:
     started = time.perf_counter()
     if config.matcher not in ("auto", "exact", "sift"):
         raise InputError(f"matcher={config.matcher}; give auto, exact or sift")
+    require_limits(config, max_pairs=1, min_matches=1)
     report, pairs = BuildReport(), list[Pair]()
     for folder in find_objects(config.objects):
         try:
             pairs += choose_pairs(folder, config.max_pairs, config.seed)
         except DroppedError as reason:
             report.drop(reason, folder.path.name)
-    out = Path(config.out).expanduser()
     inputs, load = [(pair.name, pair) for pair in pairs], record_loader(config)
     writer = ShardWriter(
-        out,
+        Path(config.out).expanduser(),
         kind=Mode.REFINEMENT,
         samples_per_shard=config.samples_per_shard,
         settings={"tool": "build_refinement_shards", **{name: config[name] for name in _STORED}},
@@ -50,7 +50,7 @@ def main(config: DictConfig) -> None:
     )
     with writer:
         write_records(inputs, load, writer, report, seed=config.seed, quality=config.quality)
-    report.finish(out, time.perf_counter() - started)
+    report.finish(writer.folder, time.perf_counter() - started)
 
 
 def record_loader(config: DictConfig) -> Callable[[Pair, str], RefinementRecord]:

@@ -52,14 +52,19 @@ def main(config: DictConfig) -> None:
     job = read_job(config)
     if config.photos_out is None and config.num_photos:
         raise InputError(f"num_photos={config.num_photos} needs photos_out=DIR")
-    out = Path(config.out)
+    out = Path(config.out).expanduser()
+    photos = None if config.photos_out is None else Path(config.photos_out).expanduser()
+    if photos is not None and photos.resolve() == out.resolve():
+        raise InputError(f"photos_out={photos} is out as well; give two folders")
+    # Both are checked and emptied before the first of perhaps many hours of objects is rendered.
     objects = render_objects(job, out, config.count, config.workers)
-    prepare_folder(out, overwrite=config.overwrite)
+    names = iter(()) if photos is None else cut_photos(job, photos, config.num_photos)
+    for folder in (out, photos):
+        if folder is not None:
+            prepare_folder(folder, overwrite=config.overwrite)
     for _ in tqdm(objects, total=config.count, desc="objects", unit="object"):
         pass
-    if config.photos_out is not None:
-        photos = prepare_folder(config.photos_out, overwrite=config.overwrite)
-        names = cut_photos(job, photos, config.num_photos)
+    if photos is not None:
         for _ in tqdm(names, total=config.num_photos, desc="photos", unit="photo"):
             pass
     print(f"{config.count} objects in {out}")

@@ -65,7 +65,7 @@ def main(config: DictConfig) -> None:
     if config.count < 1 or config.size < 16:
         raise InputError(f"count={config.count} size={config.size}: give at least 1 and 16")
     profile = load_profile(config.profile).scaled(config.area_factor)
-    out = Path(config.out)
+    out = Path(config.out).expanduser()
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not config.overwrite)):
         raise InputError(f"{out} is not an empty folder; give another, or overwrite=true")
     out.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import inspect
 import os
+import pydoc
 import sys
 import types
 import typing
@@ -17,13 +18,20 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, InstantiationException
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rba.errors import InputError, command_message
 
 CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "conf"
+_KINDS: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+}
 
 
 def compose_config(name: str, overrides: Sequence[str] = ()) -> DictConfig:
@@ -66,21 +74,21 @@ def hold_to_defaults(config: Any, defaults: Any) -> None:
         if default in (None, "???"):
             config[key] = None if config[key] is None else str(config[key])
         elif not _same_kind(plain(config)[key], default):
-            raise InputError(f"{key}={config[key]} must be {_kind(default)}, as in {key}={default}")
+            kind = _KINDS[type(default)]
+            raise InputError(f"{key}={config[key]} must be {kind}, as in {key}={default}")
 
 
 def _same_kind(value: Any, default: Any) -> bool:
     if isinstance(default, list):
         pattern = default[:1]
         return isinstance(value, list) and all(_same_kind(v, d) for v in value for d in pattern)
-    if isinstance(default, float):
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    return type(value) is type(default)
+    return _is_kind(value, type(default))
 
 
-def _kind(default: Any) -> str:
-    kinds = {bool: "true or false", int: "a whole number", float: "a number", list: "a list"}
-    return kinds.get(type(default), "text")
+def _is_kind(value: Any, kind: type) -> bool:
+    if kind is float:
+        return type(value) in (int, float)
+    return type(value) is kind
 
 
 def require_complete(config: DictConfig) -> None:
@@ -130,49 +138,44 @@ def build(node: DictConfig) -> Any:
             raise cause from None
         if isinstance(cause, AssertionError):
             raise
-        key = str(error).rpartition("full_key: ")[2].strip()
-        raise InputError(f"{key}: {describe_error(cause or error)}") from error
+        _, named, key = str(error).rpartition("full_key: ")
+        where = f"{key.strip()}: " if named else ""
+        raise InputError(f"{where}{describe_error(cause or error)}") from error
 
 
 def _require_annotated_kinds(node: Any, key: str) -> None:
-    """Hold numbers, flags and texts of all ``_target_`` nodes to their targets' annotations."""
-    if isinstance(node, list):
-        return
+    """Hold numbers, flags, texts and lists of all ``_target_`` nodes to their annotations."""
+    wanted = _annotations(node)
     for name, value in node.items():
+        path = f"{key}.{name}".strip(".")
         if isinstance(value, dict):
-            _require_annotated_kinds(value, f"{key}.{name}".strip("."))
-    for name, wanted in _annotations(node).items():
-        value = node[name]
-        fits = isinstance(value, wanted) and (bool in wanted or not isinstance(value, bool))
-        if value is not None and not fits:
-            names = " or ".join(kind.__name__ for kind in wanted)
-            raise InputError(f"{key}.{name}={value} is no {names}")
+            _require_annotated_kinds(value, path)
+        kinds = wanted.get(name)
+        if value is not None and kinds and not any(_is_kind(value, kind) for kind in kinds):
+            names = " or ".join(_KINDS[kind] for kind in kinds)
+            raise InputError(f"{path}={value} must be {names}")
 
 
-def _annotations(node: dict[str, Any]) -> dict[str, tuple[type, ...]]:
+def _annotations(node: dict[str, Any]) -> dict[str, list[type]]:
     """Return the kinds that the target of a node demands of the settings it is given."""
     try:
-        target = get_object(node["_target_"])
-        parameters = inspect.signature(target, eval_str=True).parameters
-    except (KeyError, ImportError, NameError, TypeError, ValueError):
+        parameters = inspect.signature(pydoc.locate(node["_target_"]), eval_str=True).parameters  # pyright: ignore
+    except (KeyError, NameError, TypeError, ValueError, pydoc.ErrorDuringImport):
         return {}  # nothing is known; an unknown target is refused when it is built
     rest = [p for p in parameters.values() if p.kind is inspect.Parameter.VAR_KEYWORD]
-    scalars: dict[Any, tuple[type, ...]] = {
-        int: (int,),
-        float: (int, float),
-        bool: (bool,),
-        str: (str,),
-    }
-    wanted: dict[str, tuple[type, ...]] = {}
+    wanted: dict[str, list[type]] = {}
     for name in node:
         parameter = parameters.get(name, rest[0] if rest else None)
         if parameter is None or name.startswith("_"):
             continue
-        hint = parameter.annotation
+        hint: Any = parameter.annotation
         union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
-        allowed = [k for k in (typing.get_args(hint) if union else (hint,)) if k is not type(None)]
-        if all(kind in scalars for kind in allowed):
-            wanted[name] = tuple(kind for found in allowed for kind in scalars[found])
+        allowed: list[Any] = [
+            typing.get_origin(k) or k for k in (typing.get_args(hint) if union else [hint])
+        ]
+        kinds = [list if kind in (tuple, Sequence) else kind for kind in allowed]
+        if all(kind in _KINDS or kind is types.NoneType for kind in kinds):
+            wanted[name] = [kind for kind in kinds if kind is not types.NoneType]
     return wanted
 
 
@@ -241,13 +244,14 @@ def check_train_settings(config: DictConfig) -> None:
         if isinstance(config[name], str):
             config[name] = os.path.expanduser(config[name])
     try:
+        typed: Any = OmegaConf.merge(OmegaConf.structured(TrainSettings), config)
+        require_complete(typed)
+        for name, value in typed.items():
+            if not isinstance(value, DictConfig):
+                config[name] = value  # run_name=7 means the text
         OmegaConf.resolve(config)
-        typed = OmegaConf.merge(OmegaConf.structured(TrainSettings), config)
     except OmegaConfBaseException as error:
         raise InputError(describe_error(error)) from error
-    for name, value in typed.items():
-        if not isinstance(value, DictConfig):
-            config[name] = value  # run_name=7 means the text
     for name in ("max_steps", "global_batch", "per_device_batch", "validate_every_n_steps"):
         if config[name] < 1:
             raise InputError(f"{name}={config[name]} must be at least 1")

@@ -4,7 +4,7 @@ import collections
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -80,6 +80,19 @@ class BuildReport:
 
     def _sorted(self) -> list[tuple[str, list[str]]]:
         return sorted((reason, sorted(names)) for reason, names in self.dropped.items())
+
+
+def require_limits(config: Mapping[str, Any], **least: int) -> None:
+    """Refuse numbers of a builder's configuration that are below their least value.
+
+    Raises:
+        InputError: Naming the number, or a JPEG quality beyond 100.
+    """
+    for name, low in {"quality": 1, "samples_per_shard": 1, "longest_side": 16, **least}.items():
+        if config[name] < low:
+            raise InputError(f"{name}={config[name]}; give at least {low}")
+    if config["quality"] > 100:
+        raise InputError(f"quality={config['quality']}; give 1 to 100")
 
 
 def write_records(

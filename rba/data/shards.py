@@ -162,7 +162,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text())
         version = manifest["schema_version"]
-        kind, shards = manifest["kind"], manifest["shards"]
+        kind, shards = str(manifest["kind"]), list(manifest["shards"])
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise InputError(f"{path} is not a manifest of shards ({error!r}); build it") from error
     if version != SCHEMA_VERSION:

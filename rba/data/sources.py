@@ -17,12 +17,18 @@ class AlignmentSource:
         validation_shards: The same for validation, or None.
         settings: How a photo becomes an example.
         shuffle_window: Shards that are shuffled together.
+
+    Raises:
+        InputError: If the window is below 1.
     """
 
     shards: str | None
     validation_shards: str | None = None
     settings: AlignmentSettings = dataclasses.field(default_factory=AlignmentSettings)
     shuffle_window: int = DEFAULT_WINDOW
+
+    def __post_init__(self) -> None:
+        _check_window("alignment", self.shuffle_window)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,6 +39,14 @@ class RefinementSource:
     validation_shards: str | None = None
     settings: RefinementSettings = dataclasses.field(default_factory=RefinementSettings)
     shuffle_window: int = DEFAULT_WINDOW
+
+    def __post_init__(self) -> None:
+        _check_window("refinement", self.shuffle_window)
+
+
+def _check_window(mode: str, window: int) -> None:
+    if window < 1:
+        raise InputError(f"data.{mode}.shuffle_window={window}; give at least 1 shard")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ folder with one subfolder a part.
 """
 
 import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import diffusers
 import torch
 from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import (
     Dinov2Config,
@@ -80,6 +82,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"checkpoint {path} does not exist; a run keeps them in runs/NAME/checkpoints"
         )
     try:
+        if not zipfile.is_zipfile(path):  # torch's own words would be about mmap
+            raise ValueError("it is damaged or was cut short")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
         reason = str(error).splitlines()[0]
@@ -186,6 +190,8 @@ def describe_folder(folder: str | Path) -> dict[str, dict[str, Any]]:
         raise InputError(
             f"{folder} lacks {', '.join(missing)}: not a Refine-by-Align model directory"
         )
+    for name in PARTS:
+        _require_whole_weights(folder / name)
     return {
         name: {
             "class": classes[name][1],
@@ -193,6 +199,19 @@ def describe_folder(folder: str | Path) -> dict[str, dict[str, Any]]:
         }
         for name in PARTS
     }
+
+
+def _require_whole_weights(folder: Path) -> None:
+    """Refuse a part without weights, or with a file that was cut short; reads headers alone."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise InputError(f"{folder} holds no weights (*.safetensors); export the model again")
+    for path in files:
+        try:
+            with safe_open(path, framework="pt"):
+                pass
+        except SafetensorError as error:
+            raise InputError(f"{path} is damaged: {error}; export the model again") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -57,8 +57,10 @@ class PairSettings:
             raise InputError(f"fill {self.fill}: give a range above 0")
         if not 1 <= self.supersampling <= 8:
             raise InputError(f"supersampling {self.supersampling}: give 1 to 8")
-        if not 0 <= self.light <= 1:
-            raise InputError(f"light {self.light}: give a number in [0, 1]")
+        limits = {"light": 1, "smallest_overlap": 1, "roll_degrees": 180}
+        for name, largest in limits.items():
+            if not 0 <= getattr(self, name) <= largest:
+                raise InputError(f"{name} {getattr(self, name)}: give a number in [0, {largest}]")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

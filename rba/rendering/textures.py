@@ -50,7 +50,7 @@ def load_textures(folder: str | Path | None, split: str = "all") -> dict[str, np
     """
     if split not in SPLITS:
         raise InputError(f"split={split}: give one of {', '.join(SPLITS)}")
-    files = _wheel_files() if folder is None else {p.name: p for p in list_images(folder)}
+    files = _wheel_files() if folder is None else _folder_files(Path(folder).expanduser())
     heldout = WHEEL_HELDOUT if folder is None else _heldout_names(list(files))
     wanted = {
         name: path
@@ -90,6 +90,10 @@ def _wheel_files() -> dict[str, Path]:
             f"too few of scikit-image's photographs are in {folder}; give textures=DIR"
         )
     return files
+
+
+def _folder_files(folder: Path) -> dict[str, Path]:
+    return {path.name: path for path in list_images(folder)}
 
 
 def _heldout_names(names: list[str]) -> frozenset[str]:

@@ -36,6 +36,8 @@ class Objective:
     timestep_power: float = 1.0
 
     def __post_init__(self) -> None:
+        if len(self.timestep_range) != 2:
+            raise InputError(f"objective.timestep_range={self.timestep_range}; give [first, end]")
         low, high = self.timestep_range
         checks = {
             "hole_weight": self.hole_weight > 0,

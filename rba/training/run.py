@@ -54,6 +54,9 @@ def make_trainer(
     if samples_file is not None:
         callbacks = [*callbacks, SampleRecorder(samples_file)]
     _quieten()
+    clip = settings.get("gradient_clip_val")
+    if isinstance(clip, (int, float)) and clip < 0:
+        raise InputError(f"trainer.gradient_clip_val={clip} would climb; give 0 (off) or more")
     try:
         return Trainer(
             **settings,
@@ -71,7 +74,9 @@ def make_trainer(
             use_distributed_sampler=False,
         )
     except (MisconfigurationException, TypeError, ValueError) as error:
-        raise InputError(f"trainer settings: {error}") from error
+        raise InputError(
+            f"trainer settings: {error}; conf/trainer/ has settings that work"
+        ) from error
 
 
 def describe(

@@ -98,12 +98,15 @@ class RunFolder:
                 "run's folder; choose another runs_folder or run_name"
             )
 
-    def prepare(self, config_text: str, start: Path | None) -> None:
+    def prepare(self, config_text: str, start: Path | None) -> int:
         """Write ``config.yaml`` and drop what a killed run logged past its last checkpoint.
 
         Args:
             config_text: The composed configuration as YAML.
             start: The checkpoint that the run resumes from, None where it starts at step 0.
+
+        Returns:
+            The step that the run starts at.
 
         Raises:
             InputError: If ``start`` cannot be read or the folder cannot be written to.
@@ -120,3 +123,4 @@ class RunFolder:
         partial.replace(self.path / "config.yaml")
         step = 0 if start is None else int(read_checkpoint(start)["global_step"])
         drop_rows_from(self.path / "metrics.csv", step)
+        return step
