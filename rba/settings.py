@@ -129,7 +129,10 @@ def build(node: DictConfig) -> Any:
         InputError: As the part raised it, or where a setting is unknown to the part, of another
             kind than the part's annotation says, or refused by it.
     """
-    _require_annotated_kinds(plain(node), node._get_full_key(None))  # pyright: ignore
+    path = node._get_full_key(None)  # pyright: ignore
+    if "_target_" not in node:
+        raise InputError(f"{path} has no _target_, so nothing can be built of it; set or remove it")
+    _require_annotated_kinds(plain(node), path)
     try:
         return instantiate(node, _convert_="all")
     except InstantiationException as error:
