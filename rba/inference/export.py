@@ -22,7 +22,7 @@ def export_checkpoint(checkpoint: Path, output: Path, *, use_ema: bool) -> None:
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"{output} already exists and is not empty; choose another folder")
-    contents = read_checkpoint(checkpoint)
+    contents = read_checkpoint(checkpoint, verify=True)
     network, scheduler = network_from_checkpoint(contents, use_ema=use_ema)
     facts = contents[CHECKPOINT_KEY]
     pipeline = RefineByAlignPipeline.from_network(

@@ -21,7 +21,7 @@ from rba.inference.sampler import StepCallback
 # A pipeline folder records these classes by module path and diffusers imports no module by itself:
 # importing them here is part of the file format.
 from rba.models.autoencoder import PatchAutoencoder as PatchAutoencoder
-from rba.models.checkpoint import describe_folder
+from rba.models.checkpoint import load_parts
 from rba.models.connector import Connector as Connector
 from rba.models.network import RefinementNetwork
 
@@ -92,11 +92,14 @@ class RefineByAlignPipeline(DiffusionPipeline):
         Raises:
             InputError: If the folder is missing or not a model directory of this framework.
         """
-        describe_folder(folder)
         try:
             with without_library_bars():
-                return cls.from_pretrained(str(folder), local_files_only=True)
+                # Loaded by our own loader: diffusers would fill weights that are missing.
+                parts = load_parts(folder)
+                return cls.from_pretrained(str(folder), **parts, local_files_only=True)
         except (OSError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
             raise InputError(f"{folder} cannot be opened: {str(error).splitlines()[0]}") from error
 
     def write(self, folder: Path) -> None:

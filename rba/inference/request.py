@@ -65,6 +65,8 @@ class RefinementSettings:
                 f"batch_size {self.batch_size} and max_magnification {self.max_magnification} must "
                 "be positive"
             )
+        if self.image_size is not None and self.image_size < 16:
+            raise InputError(f"image_size {self.image_size} is too small; give at least 16 pixels")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"seed {self.seed} must lie in 0 to 2**63 - 1")
 

@@ -70,8 +70,12 @@ def build_part(description: Mapping[str, Any]) -> nn.Module:
     return _DIFFUSERS_PARTS[name].from_config(config)
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
+def read_checkpoint(path: str | Path, *, verify: bool = False) -> dict[str, Any]:
     """Read a training checkpoint with ``weights_only=True``.
+
+    Args:
+        path: The file. Its weights are mapped, not read.
+        verify: Read all of it once and hold it to its check sums.
 
     Raises:
         InputError: If the file is missing, damaged or not one of ours.
@@ -84,6 +88,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         if not zipfile.is_zipfile(path):  # torch's own words would be about mmap
             raise ValueError("it is damaged or was cut short")
+        if verify and zipfile.ZipFile(path).testzip() is not None:
+            raise ValueError("its check sums do not fit: it is damaged")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
         reason = str(error).splitlines()[0]
@@ -101,9 +107,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 def _missing_keys(checkpoint: Any) -> list[str]:
     """Return what `network_from_checkpoint`, resuming and `rba export` need and is not there."""
-    if not isinstance(checkpoint, dict):
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(CHECKPOINT_KEY), dict):
         return [CHECKPOINT_KEY]
-    missing = [key for key in (CHECKPOINT_KEY, *_NEEDED_KEYS) if key not in checkpoint]
+    missing = [key for key in _NEEDED_KEYS if key not in checkpoint]
     return missing or [key for key in _NEEDED_FACTS if key not in checkpoint[CHECKPOINT_KEY]]
 
 
@@ -140,14 +146,9 @@ def network_from_checkpoint(
         use_ema: Take the averaged weights for the trained parameters.
 
     Raises:
-        InputError: If averaged weights are wanted and there are none.
+        InputError: If averaged weights are wanted and there are none, or it holds no whole network.
     """
-    facts = checkpoint[CHECKPOINT_KEY]
-    parts = {name: build_part(facts["network"][name]) for name in PARTS}
-    network = RefinementNetwork(
-        **parts, reference_size=facts["reference_size"], train_encoder=facts["train_encoder"]
-    )
-    prefix = "network."
+    prefix, facts = "network.", checkpoint[CHECKPOINT_KEY]
     state = {
         key.removeprefix(prefix): value
         for key, value in checkpoint["state_dict"].items()
@@ -155,8 +156,18 @@ def network_from_checkpoint(
     }
     if use_ema:
         state |= averaged_weights(checkpoint)
-    network.load_state_dict(state)
-    return network.eval(), build_scheduler(facts["scheduler"])
+    try:
+        parts = {name: build_part(facts["network"][name]) for name in PARTS}
+        network = RefinementNetwork(
+            **parts, reference_size=facts["reference_size"], train_encoder=facts["train_encoder"]
+        )
+        network.load_state_dict(state)
+        return network.eval(), build_scheduler(facts["scheduler"])
+    except (AttributeError, KeyError, RuntimeError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"the checkpoint holds no whole network: {reason}; was it written by another version?"
+        ) from error
 
 
 def averaged_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -185,7 +196,7 @@ def describe_folder(folder: str | Path) -> dict[str, dict[str, Any]]:
         )
     classes = _read_json(index)
     missing = [name for name in PARTS if not (folder / name / "config.json").is_file()]
-    missing += [name for name in PARTS if name not in classes and name not in missing]
+    missing += [name for name in PARTS if len(classes.get(name, "")) != 2 and name not in missing]
     if missing:
         raise InputError(
             f"{folder} lacks {', '.join(missing)}: not a Refine-by-Align model directory"
@@ -216,8 +227,8 @@ def _require_whole_weights(folder: Path) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
+        return dict(json.loads(path.read_text()))
+    except (TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged: {error}; export the model again") from error
 
 

@@ -77,7 +77,7 @@ def num_tokens(encoder: nn.Module, reference_size: int) -> int:
         InputError: If the size is no multiple of the patch size.
     """
     patch: int = encoder.config.patch_size  # pyright: ignore
-    if reference_size % patch:
+    if reference_size < patch or reference_size % patch:
         low = reference_size // patch * patch
         raise InputError(
             f"reference_size={reference_size} is no multiple of the encoder's patch size {patch}; "

@@ -121,6 +121,6 @@ class RunFolder:
         partial = self.path / ".config.yaml.partial"
         partial.write_text(config_text)
         partial.replace(self.path / "config.yaml")
-        step = 0 if start is None else int(read_checkpoint(start)["global_step"])
+        step = 0 if start is None else int(read_checkpoint(start, verify=True)["global_step"])
         drop_rows_from(self.path / "metrics.csv", step)
         return step
