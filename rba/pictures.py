@@ -59,19 +59,27 @@ def read_mask(path: str | Path) -> np.ndarray:
     Label images with values 0/1 (PAL's form) or palette indices count as set above 0; anything
     brighter is cut at half of the range of its brightest channel, so 0/255, soft and coloured masks
     all work. A palette of only black and white is read by its colours (index 0 may be white). An
-    image whose colours are all equal and whose alpha varies is read by its alpha.
+    image whose visible colours are all equal and whose alpha varies is read by its alpha.
 
     Raises:
-        InputError: If the file is missing or not an image.
+        InputError: If the file is missing, not an image, or too dark to be a mask.
     """
     picture = _open(path, keep_labels=True)
     colours, alpha = _colours_and_alpha(picture)
-    if alpha is not None and alpha.min() < alpha.max() and (colours == colours[0, 0]).all():
-        return alpha >= 128
+    if alpha is not None and alpha.min() < alpha.max():
+        visible = colours[alpha >= 128]  # strokes on nothing, in whatever colour nothing is stored
+        if not visible.size or (visible == visible[0]).all():
+            return alpha >= 128
+        colours = np.where(alpha[..., None] >= 128, colours, 0)
     brightest = colours.max(axis=-1)
     black_or_white = (brightest == 0) | (colours.min(axis=-1) == 255)
     if picture.mode == "P" and not black_or_white.all():
         return np.asarray(picture) > 0
+    if 1 < brightest.max() < 128:
+        raise InputError(
+            f"{path} is no mask: its brightest pixel is {brightest.max()} of 255 and none counts "
+            "below 128; paint the mask white"
+        )
     return brightest > 0 if brightest.max() <= 1 else brightest >= 128
 
 
