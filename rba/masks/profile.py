@@ -136,7 +136,7 @@ def _from_mapping(content: dict[str, Any], source: str) -> MaskProfile:
     try:
         values: dict[str, Any] = {key: _frozen(value) for key, value in content.items()}
         return MaskProfile(**values)
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"mask profile {source} holds a value of a wrong kind: {error}") from error
