@@ -4,6 +4,7 @@ Every step before the evaluation is a command that a user could type, and is pri
 """
 
 import json
+import os
 import resource
 import shlex
 import shutil
@@ -248,6 +249,8 @@ def _print_progress(what: str, done: int, total: int) -> None:
 
 def main() -> None:
     """Run the demo with the command line's overrides of ``conf/demo.yaml``."""
+    # Loader workers and training threads share few cores: waiting threads must not spin.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with user_errors():
         Demo(compose_config("demo", sys.argv[1:])).run()
 
