@@ -40,12 +40,12 @@ def train(config: DictConfig) -> None:
     bare = without_sources(config.model.network)
     shapes: Any = on_meta(lambda: build(bare))
     outline = build_module(config, shapes)
-    require_fitting_parts(shapes, config.model.image_size)
     require_fitting_start(shapes, start, config.init_from)
     sources = config.model.network if start is None and config.init_from is None else bare
     require_sources(sources)
     callbacks = [build(part) for part in config.callbacks.values()]
     loggers = [build(part) for part in config.logger.values()]
+    require_fitting_parts(shapes, config.model.image_size, config.per_device_batch)
     if config.check:
         print(running.describe(outline, data, plain(config), devices, start))
         return

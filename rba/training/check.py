@@ -57,12 +57,13 @@ def saved_activation_bytes(network: RefinementNetwork, image_size: int) -> int:
     return sum(sizes.values())
 
 
-def require_fitting_parts(network: RefinementNetwork, image_size: int) -> None:
+def require_fitting_parts(network: RefinementNetwork, image_size: int, batch: int) -> None:
     """Refuse sizes and widths at which a training step would fail, by one without memory.
 
     Args:
         network: Built on the meta device.
         image_size: Side of the target in pixels.
+        batch: Samples a forward pass.
 
     Raises:
         InputError: Naming the size, or the part's own complaint.
@@ -77,9 +78,9 @@ def require_fitting_parts(network: RefinementNetwork, image_size: int) -> None:
     meta = torch.device("meta")
     try:
         with torch.no_grad(), meta:
-            tokens = network.embed_references(torch.zeros(1, 3, side, side))
-            latents = network.encode_images(torch.zeros(1, 3, image_size, image_size))
-            timesteps = torch.zeros(1, dtype=torch.int64)
+            tokens = network.embed_references(torch.zeros(batch, 3, side, side))
+            latents = network.encode_images(torch.zeros(batch, 3, image_size, image_size))
+            timesteps = torch.zeros(batch, dtype=torch.int64)
             network.predict(latents, timesteps, latents[:, :1], latents, tokens)
     except (RuntimeError, ValueError, IndexError) as error:
         raise InputError(
