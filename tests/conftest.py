@@ -12,7 +12,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-
 from hypothesis import settings
 
 from rba.batch import Mode

@@ -99,6 +99,13 @@ class AlternatingDataModule(LightningDataModule):
                     "the %s shards hold %d samples, fewer than a global batch of %d: some batches "
                     "hold a sample twice", mode.value, len(shards), self.loader.global_batch,
                 )  # fmt: skip
+            validation = self.validation_shards.get(mode)
+            shared = shards.paths() & validation.paths() if validation else None
+            if shared:
+                _log.warning(
+                    "%s is in data.%s.shards and in its validation_shards: validation would "
+                    "measure samples that were trained on", min(shared), mode.value,
+                )  # fmt: skip
 
     def setup(self, stage: str) -> None:
         """Tell the trainer not to validate where there is nothing to validate on."""

@@ -84,6 +84,10 @@ class ShardSet:
         """Number of samples of each shard."""
         return tuple(entry.samples for entry in self.entries)
 
+    def paths(self) -> set[Path]:
+        """Return where the selected shards lie, links resolved."""
+        return {self.folder.resolve() / entry.name for entry in self.entries}
+
     def __len__(self) -> int:
         return sum(self.sizes)
 

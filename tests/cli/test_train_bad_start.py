@@ -81,6 +81,23 @@ def test_shards_that_are_none_or_of_the_other_kind(
     assert "build_alignment_shards" in other
 
 
+def test_sets_of_equal_names_are_fine_but_validating_on_training_shards_is_said(
+    train: Train,
+    alignment_shards: Path,
+    refinement_shards: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for name, source in {"a/set": alignment_shards, "b/set": refinement_shards}.items():
+        shutil.copytree(source, tmp_path / name)
+    sets = [f"data.alignment.shards={tmp_path}/a/set", f"data.refinement.shards={tmp_path}/b/set"]
+    comes_to_its_weights(train, *sets)
+    assert "validation" not in caplog.text
+    (tmp_path / "link").symlink_to(tmp_path / "b" / "set")
+    train(*sets, f"data.refinement.validation_shards={tmp_path}/link", "check=true")
+    assert "b/set/refinement-000000.tar is in data.refinement.shards and in its" in caplog.text
+
+
 @pytest.mark.parametrize("place", ["runs", "runs/tiny", "runs/tiny/checkpoints"])
 def test_a_file_where_the_run_wants_a_folder(refused: Refused, tmp_path: Path, place: str) -> None:
     path = tmp_path / place
