@@ -40,7 +40,7 @@ def train(config: DictConfig) -> None:
     bare = without_sources(config.model.network)
     shapes: Any = on_meta(lambda: build(bare))
     outline = build_module(config, shapes)
-    require_fitting_start(shapes, start, config.init_from)
+    require_fitting_start(shapes, start, plain(config))
     sources = config.model.network if start is None and config.init_from is None else bare
     require_sources(sources)
     callbacks = [build(part) for part in config.callbacks.values()]

@@ -4,6 +4,7 @@
 # pyright: reportPrivateUsage=false
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,12 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from rba.errors import InputError
-from rba.models.checkpoint import require_same_architecture, require_same_network
+from rba.models.checkpoint import (
+    CHECKPOINT_KEY,
+    read_checkpoint,
+    require_same_architecture,
+    require_same_network,
+)
 from rba.models.network import PARTS, RefinementNetwork
 from rba.training.optim import count_parameters
 
@@ -90,22 +96,38 @@ def require_fitting_parts(network: RefinementNetwork, image_size: int, batch: in
 
 
 def require_fitting_start(
-    network: RefinementNetwork, start: Path | None, init_from: str | None
+    network: RefinementNetwork, start: Path | None, config: Mapping[str, Any]
 ) -> None:
-    """Refuse a checkpoint or model directory of another network; reads no weight.
+    """Refuse a checkpoint or model directory of another network or stream; reads no weight.
 
     Args:
         network: Built on the meta device.
         start: Checkpoint that the run resumes from; it wins over ``init_from``.
-        init_from: Model directory for the first weights.
+        config: The composed configuration as plain containers.
 
     Raises:
         InputError: Listing the differing settings.
     """
     if start is not None:
         require_same_network(start, network)
-    elif init_from is not None:
-        require_same_architecture(init_from, network.describe())
+        _require_same_stream(start, config)
+    elif config["init_from"] is not None:
+        require_same_architecture(config["init_from"], network.describe())
+
+
+def _require_same_stream(start: Path, config: Mapping[str, Any]) -> None:
+    """Refuse to go on with other batches: the step alone says which samples come next."""
+    before = read_checkpoint(start)[CHECKPOINT_KEY].get("config", {})
+    differing = [
+        f"{name} was {before[name]}, is {config[name]}"
+        for name in ("seed", "global_batch", "alternation")
+        if name in before and before[name] != config[name]
+    ]
+    if differing:
+        raise InputError(
+            f"resuming {start}: {'; '.join(differing)}; samples would be repeated and left out: "
+            "set what it was, or start a new run from exported weights with init_from=DIR"
+        )
 
 
 def _pretend_on_cpu(network: RefinementNetwork, mode: FakeTensorMode) -> RefinementNetwork:
