@@ -127,6 +127,42 @@ def correspondence_grid(
     return torch.stack(rows, dim=1)
 
 
+def batch_grid(
+    network: RefinementNetwork, scheduler: Any, batch: Batch, settings: GridSettings
+) -> Tensor:
+    """Return `correspondence_grid` of a batch, its noise keyed by the draw numbers."""
+    pixels = batch.normalized()
+    return correspondence_grid(
+        network,
+        scheduler,
+        image=pixels.image,
+        artifact_mask=pixels.artifact_mask,
+        reference=pixels.reference,
+        noise=KeyedNoise(settings.seed, tuple(batch.draws.tolist())),
+        settings=settings,
+    )
+
+
+def batch_scores(grid: Tensor, batch: Batch, settings: RegionSettings) -> np.ndarray:
+    """Score a batch's maps against its known correspondences (method: Figures).
+
+    Args:
+        grid: [B, T', L, n, n] maps on the CPU.
+        batch: With ``correspondence_mask`` and ``reference_mask``.
+        settings: Post-processing of each map.
+
+    Returns:
+        [B, 2, T', L] float64, IoU of masks and of boxes; NaN where no match is known.
+    """
+    objects = (mask_to_queries(batch.reference_mask, grid.shape[-1]) > 0).cpu().numpy()
+    truths = truth_mask(batch.correspondence_mask[:, 0].cpu().numpy())
+    known = batch.correspondence_known.cpu().numpy() & truths.any(axis=(1, 2))
+    scores = np.full((len(batch), 2, *grid.shape[1:3]), np.nan)
+    for index in np.flatnonzero(known):
+        scores[index] = _score(grid[index].numpy(), objects[index], truths[index], settings)
+    return scores
+
+
 def calibrate(
     network: RefinementNetwork, scheduler: Any, batches: Iterable[Batch], settings: GridSettings
 ) -> Calibration:
@@ -144,25 +180,10 @@ def calibrate(
     """
     totals: list[np.ndarray] = []
     for batch in batches:
-        keep = batch.correspondence_known & (batch.weight > 0)
-        pixels = batch.normalized()
-        grid = correspondence_grid(
-            network,
-            scheduler,
-            image=pixels.image,
-            artifact_mask=pixels.artifact_mask,
-            reference=pixels.reference,
-            noise=KeyedNoise(settings.seed, tuple(batch.draws.tolist())),
-            settings=settings,
-        ).numpy()
-        side = grid.shape[-1]
-        objects = (mask_to_queries(batch.reference_mask, side) > 0).cpu().numpy()
-        truths = truth_mask(batch.correspondence_mask[:, 0].cpu().numpy())
-        totals += [
-            _score(grid[index], objects[index], truths[index], settings.region)
-            for index in np.flatnonzero(keep.cpu().numpy())
-            if truths[index].any()
-        ]
+        grid = batch_grid(network, scheduler, batch, settings)
+        scores = batch_scores(grid, batch, settings.region)
+        kept = np.isfinite(scores).all(axis=(1, 2, 3)) & (batch.weight > 0).cpu().numpy()
+        totals += list(scores[kept])
     if not totals:
         raise InputError("no case has a known match; calibration needs annotated cases")
     mean = np.mean(totals, axis=0)

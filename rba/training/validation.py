@@ -7,13 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rba.attention.region import RegionSettings, correspondence_mask
+from rba.attention.region import RegionSettings
 from rba.batch import Batch
 from rba.errors import InputError
-from rba.geometry import cells_to_pixels, mask_to_queries
-from rba.inference.grid import GridSettings, correspondence_grid
-from rba.inference.noise import KeyedNoise
-from rba.metrics.region import iou, truth_mask
+from rba.inference.grid import GridSettings, batch_grid, batch_scores
 from rba.models.network import RefinementNetwork
 
 
@@ -75,21 +72,12 @@ def correspondence_maps(
     seed: int,
 ) -> Tensor:
     """Return the [B, L, n, n] maps of all layers (CPU), from one U-Net forward for step 0."""
-    pixels = batch.normalized()
-    grid = correspondence_grid(
-        network,
-        scheduler,
-        image=pixels.image,
-        artifact_mask=pixels.artifact_mask,
-        reference=pixels.reference,
-        noise=KeyedNoise(seed, tuple(batch.draws.tolist())),
-        settings=GridSettings(
-            num_inference_steps=settings.num_inference_steps,
-            steps=(settings.sampler_step_index,),
-            seed=seed,
-        ),
+    grid_settings = GridSettings(
+        num_inference_steps=settings.num_inference_steps,
+        steps=(settings.sampler_step_index,),
+        seed=seed,
     )
-    return grid[:, 0]
+    return batch_grid(network, scheduler, batch, grid_settings)[:, 0]
 
 
 class ValidationMeter:
@@ -108,22 +96,15 @@ class ValidationMeter:
             maps: [B, L, n, n].
             losses: [B].
         """
-        side = maps.shape[-1]
-        objects = (mask_to_queries(batch.reference_mask, side) > 0).cpu().numpy()
-        truths = truth_mask(batch.correspondence_mask[:, 0].cpu().numpy())
-        known = batch.correspondence_known.cpu().numpy() & truths.any(axis=(1, 2))
+        scores = batch_scores(maps[:, None], batch, RegionSettings())[:, 0, 0]
         for index in np.flatnonzero(batch.weight.cpu().numpy() > 0):
             self._sums[0, -2] += float(losses[index].detach())
             self._sums[1, -2:] += 1
-            if not known[index]:
+            if np.isnan(scores[index]).any():
                 self._sums[0, -1] += 1
-                continue
-            for layer, values in enumerate(maps[index].numpy()):
-                cells = correspondence_mask(values, objects[index], RegionSettings()).mask
-                self._sums[0, layer] += iou(
-                    cells_to_pixels(cells, *truths[index].shape), truths[index]
-                )
-            self._sums[1, :-2] += 1
+            else:
+                self._sums[0, :-2] += torch.from_numpy(scores[index])
+                self._sums[1, :-2] += 1
 
     def take(self, device: torch.device) -> tuple[np.ndarray, float, float] | None:
         """Return mean IoU by layer, mean loss and the number of unknown matches, and reset.
