@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from rba.rendering.camera import Camera
-from rba.rendering.shapes import Mesh
+from rba.rendering.mesh import Mesh
 
 # Pixels interpolated at a time: what they need stays in the processor's cache.
 _CHUNK = 16384

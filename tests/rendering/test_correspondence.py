@@ -54,7 +54,9 @@ def test_smooth_texture_seen_twice_is_equal_through_the_map(kind: str) -> None:
     mesh = make_mesh(kind, np.random.default_rng(4))
     textures = {number: smooth_texture(number) for number in range(len(mesh.aspects))}
     light = draw_light(np.random.default_rng(0), 0.0)
-    base = turn(np.array([1.0, 0.0, 0.0]), 20) @ turn(np.array([0.0, 1.0, 0.0]), 25)
+    # An edge of the prism towards the viewer, or one view sees a wall nearly edge on.
+    yaw = 0 if kind == "prism" else 25
+    base = turn(np.array([1.0, 0.0, 0.0]), 20) @ turn(np.array([0.0, 1.0, 0.0]), yaw)
     cameras = [
         fit_camera(mesh.vertices, turn(np.array([0.1, 1.0, 0.2]), a) @ base, 4.0, 256, fill=fill)
         for a, fill in ((-14, 0.95), (14, 0.85))

@@ -18,9 +18,10 @@ def test_meshes_are_sound(kind: str) -> None:
         assert mesh.triangles.max() == len(mesh.vertices) - 1
 
 
-@pytest.mark.parametrize("kind", ["box", "cylinder"])
-def test_closed_meshes_enclose_a_volume_with_outward_normals(kind: str) -> None:
-    mesh = make_mesh(kind, np.random.default_rng(1))
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("kind", ["box", "cylinder", "prism", "frustum", "dome"])
+def test_closed_meshes_enclose_a_volume_with_outward_normals(kind: str, seed: int) -> None:
+    mesh = make_mesh(kind, np.random.default_rng(seed))
     a, b, c = (mesh.vertices[mesh.triangles[:, k]] for k in range(3))
     # Seen from outside triangles turn clockwise (y down), so cross(ac, ab) points outwards.
     outward = np.cross(c - a, b - a)
