@@ -9,6 +9,7 @@ from tqdm import tqdm
 from rba.errors import InputError
 from rba.rendering.dataset import RenderJob, cut_photos, prepare_folder, render_objects
 from rba.rendering.pair import PairSettings
+from rba.rendering.style import PrintStyle
 from rba.settings import plain, tool_main
 
 _PAIR_KEYS = (
@@ -20,6 +21,7 @@ _PAIR_KEYS = (
     "supersampling",
     "smallest_overlap",
 )
+_STYLE_KEYS = ("density", "empty_share", "mosaic_share", "look_alike_share")
 
 
 def read_job(config: DictConfig) -> RenderJob:
@@ -29,10 +31,10 @@ def read_job(config: DictConfig) -> RenderJob:
         InputError: If a value is of a wrong kind or out of its range.
     """
     values: dict[str, Any] = plain(config)
-    ranges = {key: values[key] for key in _PAIR_KEYS}
-    frozen: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in ranges.items()}
+    frozen: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     try:
-        settings = PairSettings(**frozen)
+        style = PrintStyle(**{key: frozen[key] for key in _STYLE_KEYS})
+        settings = PairSettings(**{key: frozen[key] for key in _PAIR_KEYS}, style=style)
         return RenderJob(
             textures=config.textures,
             split=config.split,

@@ -14,6 +14,7 @@ from PIL import Image
 from rba.draws import keyed_generator
 from rba.errors import InputError
 from rba.rendering.files import write_object
+from rba.rendering.glyphs import glyphs_of
 from rba.rendering.pair import PairSettings, render_pair
 from rba.rendering.printing import print_design
 from rba.rendering.textures import crop_photo, load_textures
@@ -28,14 +29,14 @@ class RenderJob:
 
     Attributes:
         textures: Folder of pictures, None = those inside the scikit-image wheel.
-        split: ``all``, ``train`` or ``heldout`` pictures.
+        split: ``all``, ``train`` or ``heldout`` pictures, letters and logos.
         seed: Seed of everything random; splits never share draws.
         size: Side of views and photos in pixels, at least 16.
-        settings: Ranges that pairs are drawn from.
+        settings: Ranges that pairs are drawn from; its style goes for printed photos as well.
         photo_print_share: Share of the photos that get prints as objects have, in [0, 1].
 
     Raises:
-        InputError: If a number is out of its range.
+        InputError: If a number is out of its range, or the split is unknown.
     """
 
     textures: str | None = None
@@ -50,6 +51,7 @@ class RenderJob:
             raise InputError(f"size={self.size} is too small; give at least {_SMALLEST_SIZE}")
         if not 0 <= self.photo_print_share <= 1:
             raise InputError(f"photo_print_share={self.photo_print_share}: give 0 to 1")
+        glyphs_of(self.split)
 
 
 def prepare_folder(folder: str | Path, *, overwrite: bool) -> Path:
@@ -127,7 +129,17 @@ def _cut_photo(job: RenderJob, textures: Mapping[str, np.ndarray], out: Path, in
     picture = textures[sorted(textures)[index % len(textures)]]
     photo = crop_photo(picture, rng, job.size)
     if rng.random() < job.photo_print_share:
-        photo = print_design(picture, rng, job.size, job.size)
+        style = job.settings.style
+        twins_rng = keyed_generator(job.seed, "photo look-alikes", job.split, index)
+        photo = print_design(
+            picture,
+            rng,
+            job.size,
+            job.size,
+            style,
+            glyphs_of(job.split),
+            look_alikes=bool(twins_rng.random() < style.look_alike_share),
+        )
     name = f"photo-{index:06d}.jpg"
     aside = out / f".{name}.part"
     Image.fromarray(photo).save(aside, format="JPEG", quality=_JPEG_QUALITY)
@@ -139,7 +151,7 @@ def _render_object(
     job: RenderJob, textures: Mapping[str, np.ndarray], out: Path, index: int
 ) -> str:
     rng = keyed_generator(job.seed, "object", job.split, index)
-    pair = render_pair(textures, rng, job.size, job.settings)
+    pair = render_pair(textures, rng, job.size, job.settings, glyphs_of(job.split))
     name = f"object-{index:06d}"
     facts = {"seed": job.seed, "split": job.split, "index": index, "size": job.size}
     write_object(out / name, pair, facts)

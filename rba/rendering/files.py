@@ -83,7 +83,12 @@ def write_object(folder: str | Path, pair: RenderedPair, facts: Mapping[str, obj
         map_path = aside / f"{name}-{other}{CORRESPONDENCE_SUFFIX}"
         height, width = view.image.shape[:2]
         write_correspondence(map_path, view.correspondence, width, height)
-    content = {"shape": pair.shape, "textures": list(pair.textures), **facts}
+    content = {
+        "shape": pair.shape,
+        "textures": list(pair.textures),
+        "look_alikes": pair.look_alikes,
+        **facts,
+    }
     (aside / "object.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     aside.rename(folder)
 

@@ -1,7 +1,8 @@
 """Render two views of one random object, with object masks and the exact correspondence."""
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -9,9 +10,12 @@ from rba.draws import keyed_generator
 from rba.errors import InputError
 from rba.rendering.camera import Camera, fit_camera, turn
 from rba.rendering.correspondence import correspondence
+from rba.rendering.glyphs import Glyphs
+from rba.rendering.mesh import Mesh
 from rba.rendering.printing import print_design
 from rba.rendering.raster import Raster, rasterise
-from rba.rendering.shapes import SHAPES, Mesh, make_mesh
+from rba.rendering.shapes import SHAPES, make_mesh
+from rba.rendering.style import PrintStyle
 from rba.rendering.view import compose, draw_background, draw_light, paint
 
 _MOST_TEXELS_A_SIDE = 1536
@@ -32,6 +36,7 @@ class PairSettings:
         supersampling: Samples along each axis of a pixel for smooth edges; 1 = none.
         smallest_overlap: Poses are drawn again until this share of each view's object pixels is
             seen in the other, or attempts run out (the best is kept).
+        style: How surfaces are printed.
 
     Raises:
         InputError: If a range is none.
@@ -44,6 +49,7 @@ class PairSettings:
     light: float = 0.6
     supersampling: int = 2
     smallest_overlap: float = 0.4
+    style: PrintStyle = dataclasses.field(default_factory=PrintStyle)
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.shapes) - set(SHAPES))
@@ -83,12 +89,21 @@ class View:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RenderedPair:
-    """Two views of one object, and the names of the photographs on it."""
+    """Two views of one object.
+
+    Attributes:
+        first: One view.
+        second: The other one.
+        shape: Kind of the object.
+        textures: Names of the photographs it was covered with, mosaics or not.
+        look_alikes: Whether every print of a surface occurs twice on it.
+    """
 
     first: View
     second: View
     shape: str
     textures: tuple[str, ...]
+    look_alikes: bool
 
 
 def render_pair(
@@ -96,6 +111,7 @@ def render_pair(
     rng: np.random.Generator,
     size: int,
     settings: PairSettings | None = None,
+    glyphs: Glyphs | None = None,
 ) -> RenderedPair:
     """Render a pair: a pure function of the arguments and the generator's state.
 
@@ -104,6 +120,7 @@ def render_pair(
         rng: From `rba.draws.keyed_generator`.
         size: Side of both views in pixels, at least 16.
         settings: Ranges to draw from.
+        glyphs: What is printed; all by default.
 
     Raises:
         InputError: If there is no texture or the size is below 16.
@@ -121,9 +138,12 @@ def render_pair(
     chosen = [names[int(i)] for i in print_rng.permutation(len(names))[: min(2, len(names))]]
     large = [rasterise(mesh, camera.enlarged(settings.supersampling)) for camera in cameras]
     shown = [n for n in range(len(mesh.aspects)) if any((r.surface == n).any() for r in large)]
-    surfaces = {
-        number: _print_surface(mesh, number, textures, chosen, seeds[2], size) for number in shown
-    }
+    style = settings.style
+    twins_rng = keyed_generator(seeds[2], "print", "look-alikes", 0)
+    look_alikes = bool(twins_rng.random() < style.look_alike_share)
+    draw = functools.partial(print_design, style=style, glyphs=glyphs, look_alikes=look_alikes)
+    photos = [textures[name] for name in chosen]
+    surfaces = {n: _print_surface(mesh, n, photos, seeds[2], size, draw) for n in shown}
     others = [name for name in names if name not in chosen]
     views: list[View] = []
     for camera, raster, samples, map_ in zip(cameras, rasters, large, maps, strict=True):
@@ -135,25 +155,29 @@ def render_pair(
         image = compose(painted, samples.mask, background, settings.supersampling)
         views.append(View(image=image, mask=raster.mask, correspondence=map_, camera=camera))
     return RenderedPair(
-        first=views[0], second=views[1], shape=mesh.kind, textures=tuple(sorted(set(chosen)))
+        first=views[0],
+        second=views[1],
+        shape=mesh.kind,
+        textures=tuple(sorted(set(chosen))),
+        look_alikes=look_alikes,
     )
 
 
 def _print_surface(
     mesh: Mesh,
     number: int,
-    textures: Mapping[str, np.ndarray],
-    chosen: list[str],
+    photos: Sequence[np.ndarray],
     seed: int,
     size: int,
+    draw: Callable[[np.ndarray, np.random.Generator, int, int], np.ndarray],
 ) -> np.ndarray:
     """Print one surface; each has its own generator, so unseen ones need not be made."""
     rng = keyed_generator(seed, "print", "surface", number)
-    photo = textures[chosen[int(rng.integers(len(chosen)))]]
+    photo = photos[int(rng.integers(len(photos)))]
     aspect = mesh.aspects[number]
     side = min(max(round(1.25 * size), 160), _MOST_TEXELS_A_SIDE)
     width = min(max(round(side * np.sqrt(aspect)), 16), 2 * _MOST_TEXELS_A_SIDE)
-    return print_design(photo, rng, width, max(round(width / aspect), 16))
+    return draw(photo, rng, width, max(round(width / aspect), 16))
 
 
 def _draw_poses(
@@ -185,11 +209,15 @@ def _draw_poses(
 
 
 def _base_rotation(kind: str, rng: np.random.Generator) -> np.ndarray:
-    """A pose that shows a shape well: boxes by a corner, flat things from the front."""
+    """A pose that shows a shape well: boxes by a corner, what has one good side from the front."""
     if kind == "box":
         yaw, pitch = rng.uniform(22, 50) * rng.choice([-1.0, 1.0]), rng.uniform(12, 34)
-    elif kind == "cylinder":
+    elif kind in ("cylinder", "frustum"):
         yaw, pitch = rng.uniform(-180, 180), rng.uniform(5, 34)
+    elif kind == "prism":
+        yaw, pitch = rng.uniform(-180, 180), rng.uniform(14, 36)
+    elif kind == "dome":
+        yaw, pitch = rng.uniform(-34, 34), rng.uniform(-30, 30)
     else:
         yaw, pitch = rng.uniform(-22, 22), rng.uniform(-18, 18)
     return turn(np.array([1.0, 0.0, 0.0]), pitch) @ turn(np.array([0.0, 1.0, 0.0]), yaw)

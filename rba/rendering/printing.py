@@ -1,45 +1,52 @@
-"""Print letters, logos and patterns in strong colours on a photograph.
+"""Print letters, logos and patterns in strong colours over a surface.
 
 What is printed cannot be guessed from its surroundings: only a reference of the object tells it.
 """
 
-import colorsys
-from collections.abc import Callable
-
-import cv2
 import numpy as np
 
-_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ2345678"
-_FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_TRIPLEX)
-
-Colour = tuple[int, int, int]
-# x0, y0, x1, y1 in pixels of the texture.
-Rectangle = tuple[int, int, int, int]
+from rba.draws import keyed_generator
+from rba.rendering.glyphs import Glyphs
+from rba.rendering.ground import draw_ground
+from rba.rendering.prints import PRINTS, Rectangle
+from rba.rendering.style import PrintStyle
 
 
 def print_design(
-    photo: np.ndarray, rng: np.random.Generator, width: int, height: int
+    photo: np.ndarray,
+    rng: np.random.Generator,
+    width: int,
+    height: int,
+    style: PrintStyle | None = None,
+    glyphs: Glyphs | None = None,
+    *,
+    look_alikes: bool = False,
 ) -> np.ndarray:
-    """Cover a surface: a crop of a photograph, coloured where it is grey, mostly printed over.
+    """Cover a surface: a ground, coloured where a photograph is grey, mostly printed over.
 
     Args:
         photo: hxwx3 uint8.
         rng: Source of all randomness.
         width: Width of the texture in pixels.
         height: Height of the texture in pixels.
+        style: How densely, and on what ground; the share of look-alikes is the caller's matter.
+        glyphs: What is printed; all by default.
+        look_alikes: Print every design twice, the same pixels of ink at two random places.
 
     Returns:
         height x width x 3 uint8.
     """
-    canvas = _photo_base(photo, rng, width, height)
-    density = rng.uniform(2.0, 3.2)
+    style, glyphs = style or PrintStyle(), glyphs or Glyphs()
+    canvas = draw_ground(photo, rng, width, height, style.mosaic_share)
+    density = rng.uniform(*style.density)
     columns = max(round(density * max(width / height, 0.7)), 1)
     rows = max(round(density * max(height / width, 0.7)), 1)
-    prints = tuple(_PRINTS)
-    weights = np.array([_PRINTS[name] for name in prints], np.float64)
+    if look_alikes:
+        _print_twice(canvas, rng, columns, rows, style.empty_share, glyphs)
+        return canvas
     for row in range(rows):
         for column in range(columns):
-            if rng.random() < _EMPTY_SHARE:
+            if rng.random() < style.empty_share:
                 continue
             cell = (
                 column * width // columns,
@@ -47,46 +54,46 @@ def print_design(
                 (column + 1) * width // columns,
                 (row + 1) * height // rows,
             )
-            kind = int(rng.choice(len(prints), p=weights / weights.sum()))
-            prints[kind](canvas, _jittered(cell, rng), rng)
+            _print_cell(canvas, cell, rng, glyphs)
     return canvas
 
 
-def strong_colours(rng: np.random.Generator, count: int) -> list[Colour]:
-    """Draw saturated colours, neighbours in the list clearly different in hue and brightness."""
-    start, light_first = rng.random(), rng.random() < 0.5
-    colours: list[Colour] = []
-    for index in range(count):
-        hue = start + index * (0.37 + 0.12 * rng.random())
-        light = (index % 2 == 0) == light_first
-        if rng.random() < 0.2:
-            colours.append((245, 245, 240) if light else (18, 18, 24))
+def _print_twice(
+    canvas: np.ndarray,
+    rng: np.random.Generator,
+    columns: int,
+    rows: int,
+    empty_share: float,
+    glyphs: Glyphs,
+) -> None:
+    """Pair the cells at random and print each pair by one seed; of an odd number one is single."""
+    height, width = canvas.shape[:2]
+    if columns * rows == 1:
+        columns, rows = (2, 1) if width >= height else (1, 2)
+    # All cells have one size, whatever the division leaves over.
+    across, down = width // columns, height // rows
+    order = rng.permutation(columns * rows)
+    for start in range(0, len(order), 2):
+        seed = int(rng.integers(2**62))
+        if rng.random() < empty_share:
             continue
-        value = rng.uniform(0.85, 1.0) if light else rng.uniform(0.3, 0.6)
-        saturation = rng.uniform(0.35, 0.75) if light else rng.uniform(0.8, 1.0)
-        red, green, blue = colorsys.hsv_to_rgb(hue % 1.0, saturation, value)
-        colours.append((round(255 * red), round(255 * green), round(255 * blue)))
-    return colours
+        for place in order[start : start + 2]:
+            row, column = divmod(int(place), columns)
+            top, left = row * height // rows, column * width // columns
+            # A canvas of its own, so that ink beyond the cell is cut off alike in both places.
+            part = canvas[top : top + down, left : left + across]
+            _print_cell(
+                part, (0, 0, across, down), keyed_generator(seed, "print", "cell", 0), glyphs
+            )
 
 
-def _photo_base(photo: np.ndarray, rng: np.random.Generator, width: int, height: int) -> np.ndarray:
-    rows, columns = photo.shape[:2]
-    scale = min(rows / height, columns / width) * rng.uniform(0.55, 1.0)
-    h, w = max(round(scale * height), 1), max(round(scale * width), 1)
-    top, left = rng.integers(0, rows - h + 1), rng.integers(0, columns - w + 1)
-    method = cv2.INTER_AREA if scale > 1 else cv2.INTER_CUBIC
-    part = photo[top : top + h, left : left + w]
-    canvas = cv2.resize(part, (width, height), interpolation=method)
-    grey = bool((part[::7, ::7, 0] == part[::7, ::7, 1]).all())
-    return _duotone(canvas, rng) if grey else canvas
-
-
-def _duotone(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Colour a grey picture between two colours, the darker one for its shadows."""
-    ends = sorted(strong_colours(rng, 2), key=sum)
-    ramp = np.linspace(0.0, 1.0, 256)[:, None]
-    table = np.rint((1 - ramp) * np.array(ends[0]) + ramp * np.array(ends[1])).astype(np.uint8)
-    return np.ascontiguousarray(table[canvas[..., 0]])
+def _print_cell(
+    canvas: np.ndarray, cell: Rectangle, rng: np.random.Generator, glyphs: Glyphs
+) -> None:
+    kinds = tuple(PRINTS)
+    weights = np.array([PRINTS[kind] for kind in kinds], np.float64)
+    kind = int(rng.choice(len(kinds), p=weights / weights.sum()))
+    kinds[kind](canvas, _jittered(cell, rng), rng, glyphs)
 
 
 def _jittered(cell: Rectangle, rng: np.random.Generator) -> Rectangle:
@@ -95,108 +102,3 @@ def _jittered(cell: Rectangle, rng: np.random.Generator) -> Rectangle:
     margin = rng.uniform(0.03, 0.14, 4) * min(x1 - x0, y1 - y0)
     left, top, right, bottom = (round(float(value)) for value in margin)
     return x0 + left, y0 + top, x1 - right, y1 - bottom
-
-
-def _word(rng: np.random.Generator, shortest: int, longest: int) -> str:
-    count = int(rng.integers(shortest, longest + 1))
-    return "".join(_LETTERS[int(i)] for i in rng.integers(0, len(_LETTERS), count))
-
-
-def draw_text(canvas: np.ndarray, text: str, box: Rectangle, colour: Colour, font: int) -> None:
-    """Draw a line of text as large as a box allows, centred in it."""
-    x0, y0, x1, y1 = box
-    (width, height), _ = cv2.getTextSize(text, font, 1.0, 1)
-    scale = 0.86 * min((x1 - x0) / max(width, 1), (y1 - y0) / max(height, 1))
-    thickness = max(round(2.6 * scale), 1)
-    (width, height), _ = cv2.getTextSize(text, font, scale, thickness)
-    at = ((x0 + x1 - width) // 2, (y0 + y1 + height) // 2)
-    cv2.putText(canvas, text, at, font, scale, colour, thickness, cv2.LINE_AA)
-
-
-def _label(canvas: np.ndarray, box: Rectangle, rng: np.random.Generator) -> None:
-    """A framed plate with one or two lines of letters."""
-    plate, ink, frame = strong_colours(rng, 3)
-    x0, y0, x1, y1 = box
-    cv2.rectangle(canvas, (x0, y0), (x1, y1), plate, cv2.FILLED)
-    border = max((y1 - y0) // 18, 1)
-    cv2.rectangle(canvas, (x0, y0), (x1, y1), ink if rng.random() < 0.5 else frame, border)
-    inner = (x0 + 2 * border, y0 + 2 * border, x1 - 2 * border, y1 - 2 * border)
-    font = _FONTS[int(rng.integers(len(_FONTS)))]
-    middle = (inner[1] + inner[3]) // 2
-    if rng.random() < 0.6:
-        upper, lower = (*inner[:3], middle - border), (inner[0], middle + border, *inner[2:])
-        draw_text(canvas, _word(rng, 2, 3), upper, ink, font)
-        draw_text(canvas, _word(rng, 2, 4), lower, ink, font)
-    else:
-        draw_text(canvas, _word(rng, 1, 3), inner, ink, font)
-
-
-def _outlined_word(canvas: np.ndarray, box: Rectangle, rng: np.random.Generator) -> None:
-    """Letters straight on the photograph, with a contrasting shadow."""
-    ink, shadow = strong_colours(rng, 2)
-    font = _FONTS[int(rng.integers(len(_FONTS)))]
-    text = _word(rng, 1, 3)
-    step = max((box[3] - box[1]) // 24, 1)
-    for dx, dy in ((step, step), (-step, step), (step, -step), (-step, -step)):
-        moved = (box[0] + dx, box[1] + dy, box[2] + dx, box[3] + dy)
-        draw_text(canvas, text, moved, shadow, font)
-    draw_text(canvas, text, box, ink, font)
-
-
-def _logo(canvas: np.ndarray, box: Rectangle, rng: np.random.Generator) -> None:
-    """A disc with a star or polygon on it and a letter or a smaller disc inside."""
-    ground, figure, core = strong_colours(rng, 3)
-    x0, y0, x1, y1 = box
-    centre, radius = ((x0 + x1) // 2, (y0 + y1) // 2), max(min(x1 - x0, y1 - y0) // 2, 2)
-    cv2.circle(canvas, centre, radius, ground, cv2.FILLED, cv2.LINE_AA)
-    corners = int(rng.integers(3, 9))
-    inner = rng.uniform(0.4, 0.6) if corners > 3 and rng.random() < 0.6 else 1.0
-    angles = np.arange(2 * corners) * (np.pi / corners) + rng.uniform(0, 2 * np.pi)
-    radii = np.where(np.arange(2 * corners) % 2 == 0, 0.9, 0.9 * inner * np.cos(np.pi / corners))
-    if inner < 1.0:
-        radii = np.where(np.arange(2 * corners) % 2 == 0, 0.9, 0.9 * inner)
-    points = np.stack([np.cos(angles), np.sin(angles)], axis=1) * radii[:, None] * radius
-    outline = np.rint(points + centre).astype(np.int32)
-    cv2.fillPoly(canvas, [outline], figure, cv2.LINE_AA)
-    reach = max(round(0.42 * radius), 1)
-    if rng.random() < 0.5:
-        cv2.circle(canvas, centre, reach, core, cv2.FILLED, cv2.LINE_AA)
-    else:
-        around = (centre[0] - reach, centre[1] - reach, centre[0] + reach, centre[1] + reach)
-        draw_text(canvas, _word(rng, 1, 1), around, core, cv2.FONT_HERSHEY_DUPLEX)
-
-
-def _pattern(canvas: np.ndarray, box: Rectangle, rng: np.random.Generator) -> None:
-    """A patch of slanted stripes, dots or a checker, in a rectangle or a disc."""
-    x0, y0, x1, y1 = box
-    patch = canvas[y0:y1, x0:x1]
-    if patch.size == 0:
-        return
-    height, width = patch.shape[:2]
-    angle = rng.uniform(0, np.pi)
-    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    period = rng.uniform(0.16, 0.34) * min(height, width)
-    along = (np.cos(angle) * x + np.sin(angle) * y) * (2 * np.pi / period)
-    across = (-np.sin(angle) * x + np.cos(angle) * y) * (2 * np.pi / period)
-    waves = (np.sin(along), np.sin(along) * np.sin(across), np.cos(along) + np.cos(across) - 0.6)
-    wave = waves[int(rng.integers(3))] * (period / 4)
-    mix = np.clip(wave + 0.5, 0.0, 1.0)[..., None]
-    first, second = (np.array(colour, np.float32) for colour in strong_colours(rng, 2))
-    drawn = np.rint(mix * first + (1 - mix) * second).astype(np.uint8)
-    stencil = np.zeros((height, width), np.uint8)
-    if rng.random() < 0.5:
-        radius = min(height, width) // 2
-        cv2.circle(stencil, (width // 2, height // 2), radius, 255, cv2.FILLED, cv2.LINE_AA)
-    else:
-        stencil[:] = 255
-    weight = stencil[..., None].astype(np.float32) / 255.0
-    patch[:] = np.rint(weight * drawn + (1 - weight) * patch).astype(np.uint8)
-
-
-_EMPTY_SHARE = 0.18
-_PRINTS: dict[Callable[[np.ndarray, Rectangle, np.random.Generator], None], float] = {
-    _label: 0.38,
-    _outlined_word: 0.2,
-    _logo: 0.24,
-    _pattern: 0.18,
-}

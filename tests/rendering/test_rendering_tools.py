@@ -1,5 +1,6 @@
 import importlib.util
 import json
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +49,9 @@ def test_render_objects_writes_objects_and_photos(tmp_path: Path) -> None:
         ("fill=3", "fill=3 must be a list"),
         ("fill=[0.5,3]", "fill"),
         ("shapes=[torus]", "torus"),
+        ("density=[0,2]", "density"),
+        ("density=[2]", "a setting of a wrong kind"),
+        ("look_alike_share=2", "look_alike_share"),
         ("size=big", "size=big must be a whole number"),
         ("split=half", "split=half"),
         ("textures=/no/such/folder", "/no/such/folder"),
@@ -61,6 +65,23 @@ def test_render_objects_names_mistakes_and_writes_nothing(
     with pytest.raises(InputError, match=message):
         run("render_objects", f"out={tmp_path / 'out'}", "count=1", override)
     assert not list(tmp_path.iterdir())
+
+
+def test_unseen_solids_with_look_alikes_become_alignment_shards(tmp_path: Path) -> None:
+    objects, shards = tmp_path / "objects", tmp_path / "shards"
+    style = ("density=[3,5]", "mosaic_share=0.5", "look_alike_share=1.0", "split=heldout")
+    shapes = "shapes=[prism,frustum,dome]"
+    run("render_objects", f"out={objects}", "count=4", "size=64", "supersampling=1", shapes, *style)
+    facts = [json.loads(path.read_text()) for path in objects.glob("*/object.json")]
+    assert {fact["shape"] for fact in facts} <= {"prism", "frustum", "dome"}
+    assert all(fact["look_alikes"] for fact in facts)
+    run("build_alignment_shards", f"images={objects}", f"out={shards}", "shortest_side=64")
+    with tarfile.open(next(shards.glob("*.tar"))) as content:
+        names = sorted(content.getnames())
+    # Views with their object masks; masks and correspondences are no pictures of their own.
+    assert len(names) == 3 * 8
+    assert sum(name.endswith(".mask.png") for name in names) == 8
+    assert not any("correspondence" in name for name in names)
 
 
 def test_synthesize_masks_writes_masks_and_report(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ import pytest
 
 from rba.errors import InputError
 from rba.pictures import write_png
-from rba.rendering.printing import print_design, strong_colours
+from rba.rendering.colours import strong_colours
+from rba.rendering.printing import print_design
 from rba.rendering.textures import WHEEL_HELDOUT, WHEEL_PHOTOS, crop_photo, load_textures
 
 
