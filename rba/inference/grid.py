@@ -1,4 +1,4 @@
-"""All timestep x layer maps in one sampler path, and the calibration of (t*, l*) from them."""
+"""All timestep x layer maps in one sampler path, and their scores on annotated batches."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -13,6 +13,7 @@ from rba.batch import Batch
 from rba.errors import InputError
 from rba.geometry import cells_to_pixels, mask_to_queries
 from rba.inference.align import alignment_condition, walk_attention
+from rba.inference.gamma import Calibration
 from rba.inference.noise import KeyedNoise, NoiseSource
 from rba.inference.sampler import evaluating, latent_shape
 from rba.metrics.region import box_iou, iou, truth_mask
@@ -40,45 +41,6 @@ class GridSettings:
         """Return the wanted steps in order, without doubles."""
         steps = range(self.num_inference_steps) if self.steps is None else self.steps
         return tuple(sorted(set(steps)))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Calibration:
-    """Gamma of Algorithm 1 and its arg max.
-
-    Attributes:
-        gamma: [T', L] mean IoU of the post-processed masks.
-        gamma_box: [T', L] mean IoU of their boxes.
-        steps: The T' sampler step indices of the rows (0 = the noisiest).
-        num_inference_steps: T.
-        num_cases: Cases with a known match; the mean runs over them.
-    """
-
-    gamma: np.ndarray
-    gamma_box: np.ndarray
-    steps: tuple[int, ...]
-    num_inference_steps: int
-    num_cases: int
-
-    @property
-    def best(self) -> tuple[int, int]:
-        """(t*, l*): sampler step index and layer of the largest mean IoU; a tie goes to low t."""
-        row, layer = np.unravel_index(int(np.argmax(self.gamma)), self.gamma.shape)
-        return self.steps[int(row)], int(layer)
-
-    def to_dict(self) -> dict[str, object]:
-        """Return plain JSON containers."""
-        step, layer = self.best
-        return {
-            "sampler_step_index": step,
-            "layer": layer,
-            "miou": float(self.gamma.max()),
-            "num_inference_steps": self.num_inference_steps,
-            "num_cases": self.num_cases,
-            "steps": list(self.steps),
-            "gamma": np.round(self.gamma, 6).tolist(),
-            "gamma_box": np.round(self.gamma_box, 6).tolist(),
-        }
 
 
 def correspondence_grid(
@@ -186,13 +148,10 @@ def calibrate(
         totals += list(scores[kept])
     if not totals:
         raise InputError("no case has a known match; calibration needs annotated cases")
-    mean = np.mean(totals, axis=0)
     return Calibration(
-        gamma=mean[0],
-        gamma_box=mean[1],
+        scores=np.stack(totals),
         steps=settings.step_indices(),
         num_inference_steps=settings.num_inference_steps,
-        num_cases=len(totals),
     )
 
 

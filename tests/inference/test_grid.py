@@ -14,7 +14,7 @@ from rba.batch import Batch, Example, Mode
 from rba.errors import InputError
 from rba.geometry import cells_to_pixels
 from rba.inference.align import AlignmentSettings, align
-from rba.inference.grid import Calibration, GridSettings, calibrate, correspondence_grid
+from rba.inference.grid import GridSettings, calibrate, correspondence_grid
 from rba.inference.noise import KeyedNoise
 from rba.metrics.region import iou
 from rba.models.network import RefinementNetwork
@@ -136,12 +136,13 @@ def test_unknown_matches_alone_are_refused(network: RefinementNetwork, scheduler
         calibrate(network, scheduler, [make_batch((False, False))], SETTINGS)
 
 
-def test_best_is_the_first_largest_cell() -> None:
-    gamma = np.zeros((2, 3))
-    gamma[1, 2] = gamma[0, 1] = 0.5
-    found = Calibration(
-        gamma=gamma, gamma_box=gamma, steps=(4, 7), num_inference_steps=10, num_cases=1
-    )
-    assert found.best == (4, 1)
+def test_scores_are_kept_case_by_case(network: RefinementNetwork, scheduler: Any) -> None:
+    together = calibrate(network, scheduler, [make_batch()], SETTINGS)
+    assert together.scores.shape == (2, 2, 2, 16)
+    alone = calibrate(network, scheduler, [make_batch((True, False))], SETTINGS)
+    np.testing.assert_allclose(together.scores[0], alone.scores[0])
+
+
+def test_steps_are_sorted_without_doubles() -> None:
     assert GridSettings(num_inference_steps=3).step_indices() == (0, 1, 2)
     assert dataclasses.replace(SETTINGS, steps=None).step_indices() == (0, 1, 2, 3)
