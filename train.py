@@ -27,7 +27,7 @@ def train(config: DictConfig) -> None:
     """Check all, seed, instantiate, fit; a mistake is an `InputError` before a weight is read."""
     from lightning.pytorch import seed_everything
 
-    from rba.models.checkpoint import load_weights
+    from rba.models.model_directory import load_weights
     from rba.training import run as running
     from rba.training.check import on_meta, require_fitting_parts, require_fitting_start
     from rba.training.run_folder import RunFolder

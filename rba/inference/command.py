@@ -28,7 +28,7 @@ class RefineCommand:
     """The command's options; paths as the user typed them.
 
     Attributes:
-        model: Model directory.
+        model: Model directory, or the name of a shipped one.
         image: Generated image with a defect.
         mask: Mask of the defect.
         reference: Picture of the same object.

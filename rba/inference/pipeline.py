@@ -1,6 +1,7 @@
 """The diffusers pipeline: a model directory on disk, both stages behind one call."""
 
 import contextlib
+import json
 import shutil
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -21,9 +22,10 @@ from rba.inference.sampler import StepCallback
 # A pipeline folder records these classes by module path and diffusers imports no module by itself:
 # importing them here is part of the file format.
 from rba.models.autoencoder import PatchAutoencoder as PatchAutoencoder
-from rba.models.checkpoint import load_parts
 from rba.models.connector import Connector as Connector
+from rba.models.model_directory import load_parts
 from rba.models.network import RefinementNetwork
+from rba.models.shipped import INDEX_NAME, resolve_model
 
 
 @contextlib.contextmanager
@@ -87,11 +89,15 @@ class RefineByAlignPipeline(DiffusionPipeline):
 
     @classmethod
     def open(cls, folder: str | Path) -> "RefineByAlignPipeline":
-        """Open a model directory offline.
+        """Open a model directory offline, in float32 whatever precision it was written in.
+
+        Args:
+            folder: A model directory, or the name of a model that comes with the package (`tiny`).
 
         Raises:
             InputError: If the folder is missing or not a model directory of this framework.
         """
+        folder = resolve_model(folder)
         try:
             with without_library_bars():
                 # Loaded by our own loader: diffusers would fill weights that are missing.
@@ -103,15 +109,33 @@ class RefineByAlignPipeline(DiffusionPipeline):
             raise InputError(f"{folder} cannot be opened: {str(error).splitlines()[0]}") from error
 
     def write(self, folder: Path) -> None:
-        """Write the model directory aside and put it in place of an empty or older one."""
+        """Write the model directory aside and put it in place of an empty or older one.
+
+        The same weights and settings give the same bytes, wherever they came from.
+        """
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = folder.with_name(f".{folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         try:
             with without_library_bars():
                 self.save_pretrained(partial, safe_serialization=True)
+            for path in sorted(partial.rglob("*.json")):
+                _make_portable(path)
             shutil.rmtree(folder, ignore_errors=True)
             partial.rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def write_settings(self, folder: Path) -> None:
+        """Write sizes and calibration into a model directory of this pipeline.
+
+        Its weights, in whatever precision they were written, and all other files stay.
+        """
+        partial = folder / ".settings.partial"
+        try:
+            self.save_config(partial)
+            _make_portable(partial / INDEX_NAME)
+            (partial / INDEX_NAME).replace(folder / INDEX_NAME)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
@@ -185,3 +209,17 @@ class RefineByAlignPipeline(DiffusionPipeline):
             generator=generator,
             callback=callback,
         )
+
+
+def _make_portable(path: Path) -> None:
+    """Take out of a written configuration what holds on this machine or for one part alone.
+
+    The libraries note the folder that a part was read from. transformers opens its parts in the
+    precision that they note, diffusers in float32: noting that keeps half-precision folders in
+    one piece.
+    """
+    config: dict[str, Any] = json.loads(path.read_text())
+    config.pop("_name_or_path", None)
+    if "dtype" in config:
+        config["dtype"] = "float32"
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")

@@ -1,11 +1,9 @@
-"""Weights in and out: training checkpoints and exported model directories.
+"""Training checkpoints: read, compared with a network, and made a network again.
 
-A training checkpoint (``.ckpt``) describes its own network under the key ``rba``, so it can be
-exported without the configuration that made it. An exported directory is a diffusers pipeline
-folder with one subfolder a part.
+A checkpoint (``.ckpt``) describes its own network under the key ``rba``, so it can be exported
+without the configuration that made it.
 """
 
-import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,34 +11,17 @@ from typing import Any
 
 import diffusers
 import torch
-from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
-from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
-from transformers import (
-    Dinov2Config,
-    Dinov2Model,
-    Dinov2WithRegistersConfig,
-    Dinov2WithRegistersModel,
-)
+from diffusers import SchedulerMixin
+from torch import Tensor
 
 from rba.errors import InputError
-from rba.models.autoencoder import PatchAutoencoder
-from rba.models.connector import Connector
-from rba.models.network import PARTS, RefinementNetwork, describe_part
-from rba.models.sources import load_pretrained
+from rba.models.network import PARTS, RefinementNetwork
+from rba.models.parts import build_part, describe_part, differing_settings
 
 CHECKPOINT_KEY = "rba"
 EMA_KEY = "ema"
 _NEEDED_KEYS = ("state_dict", "global_step")
 _NEEDED_FACTS = ("network", "scheduler", "reference_size", "train_encoder", "image_size")
-_DIFFUSERS_PARTS: dict[str, Any] = {
-    part.__name__: part
-    for part in (AutoencoderKL, PatchAutoencoder, UNet2DConditionModel, Connector)
-}
-_ENCODERS: dict[str, tuple[Any, Any]] = {
-    "Dinov2Model": (Dinov2Model, Dinov2Config),
-    "Dinov2WithRegistersModel": (Dinov2WithRegistersModel, Dinov2WithRegistersConfig),
-}
 
 
 def describe_scheduler(scheduler: SchedulerMixin) -> dict[str, Any]:
@@ -51,23 +32,6 @@ def describe_scheduler(scheduler: SchedulerMixin) -> dict[str, Any]:
 def build_scheduler(description: Mapping[str, Any]) -> Any:
     """Invert `describe_scheduler`."""
     return getattr(diffusers, description["class"]).from_config(description["config"])
-
-
-def build_part(description: Mapping[str, Any]) -> nn.Module:
-    """Build a part with random weights from its description (`RefinementNetwork.describe`).
-
-    Raises:
-        InputError: If the class is none of the framework's parts.
-    """
-    name, config = description["class"], description["config"]
-    if name in _ENCODERS:
-        model, configuration = _ENCODERS[name]
-        return model(configuration(**config))
-    if name not in _DIFFUSERS_PARTS:
-        raise InputError(
-            f"unknown part {name!r}; known: {', '.join((*_DIFFUSERS_PARTS, *_ENCODERS))}"
-        )
-    return _DIFFUSERS_PARTS[name].from_config(config)
 
 
 def read_checkpoint(path: str | Path, *, verify: bool = False) -> dict[str, Any]:
@@ -124,7 +88,7 @@ def require_same_network(path: str | Path, network: RefinementNetwork) -> None:
         InputError: If the checkpoint cannot be read, or listing the differing settings.
     """
     facts = read_checkpoint(path)[CHECKPOINT_KEY]
-    differing = _differences(facts["network"], network.describe())
+    differing = differing_settings(facts["network"], network.describe())
     for name in ("reference_size", "train_encoder"):
         here = getattr(network, name)
         if facts[name] != here:
@@ -180,118 +144,3 @@ def averaged_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
         if isinstance(state, dict) and EMA_KEY in state:
             return dict(zip(state["names"], state[EMA_KEY]["shadow_params"], strict=True))
     raise InputError("the checkpoint holds no averaged weights; use --raw for the trained ones")
-
-
-def describe_folder(folder: str | Path) -> dict[str, dict[str, Any]]:
-    """Read the parts' configurations of a model directory; no weight is read.
-
-    Raises:
-        InputError: If the folder is missing or not a model directory of this framework.
-    """
-    folder = Path(folder)
-    index = folder / "model_index.json"
-    if not index.is_file():
-        raise InputError(
-            f"{folder} is not a model directory (no model_index.json); `rba export` writes one"
-        )
-    classes = _read_json(index)
-    missing = [name for name in PARTS if not (folder / name / "config.json").is_file()]
-    missing += [name for name in PARTS if len(classes.get(name, "")) != 2 and name not in missing]
-    if missing:
-        raise InputError(
-            f"{folder} lacks {', '.join(missing)}: not a Refine-by-Align model directory"
-        )
-    for name in PARTS:
-        _require_whole_weights(folder / name)
-    return {
-        name: {
-            "class": classes[name][1],
-            "config": _read_json(folder / name / "config.json"),
-        }
-        for name in PARTS
-    }
-
-
-def _require_whole_weights(folder: Path) -> None:
-    """Refuse a part without weights, or with a file that was cut short; reads headers alone."""
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise InputError(f"{folder} holds no weights (*.safetensors); export the model again")
-    for path in files:
-        try:
-            with safe_open(path, framework="pt"):
-                pass
-        except SafetensorError as error:
-            raise InputError(f"{path} is damaged: {error}; export the model again") from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text()))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path} is damaged: {error}; export the model again") from error
-
-
-def require_same_architecture(folder: str | Path, wanted: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse a model directory whose parts differ from the configured network's.
-
-    Args:
-        folder: A model directory.
-        wanted: `RefinementNetwork.describe` of the configured network.
-
-    Raises:
-        InputError: Listing the differing settings with both values.
-    """
-    differing = _differences(describe_folder(folder), wanted)
-    if differing:
-        raise InputError(
-            f"init_from={folder} has another architecture: {'; '.join(differing)}; "
-            "choose the model configuration that it was trained with"
-        )
-
-
-def _differences(
-    found: Mapping[str, Mapping[str, Any]], wanted: Mapping[str, Mapping[str, Any]]
-) -> list[str]:
-    """Return the settings of the parts that two descriptions state differently."""
-    differing: list[str] = []
-    for name in PARTS:
-        if found[name]["class"] != wanted[name]["class"]:
-            differing.append(
-                f"{name} is a {found[name]['class']} there, {wanted[name]['class']} here"
-            )
-            continue
-        there = found[name]["config"]
-        differing += [
-            f"{name}.{key} is {there[key]!r} there, {value!r} here"
-            for key, value in wanted[name]["config"].items()
-            if key in there and there[key] != value
-        ]
-    return differing
-
-
-def load_parts(folder: str | Path) -> dict[str, nn.Module]:
-    """Load the four parts of a model directory with their weights, in float32.
-
-    Raises:
-        InputError: If the folder is not a model directory.
-    """
-    parts: dict[str, nn.Module] = {}
-    for name, description in describe_folder(folder).items():
-        kind = description["class"]
-        loader = _ENCODERS[kind][0] if kind in _ENCODERS else _DIFFUSERS_PARTS.get(kind)
-        if loader is None:
-            raise InputError(f"{folder}/{name} is a {kind}, which this framework does not know")
-        parts[name] = load_pretrained(loader, str(Path(folder) / name)).float()
-    return parts
-
-
-def load_weights(network: RefinementNetwork, folder: str | Path) -> None:
-    """Copy the weights of a model directory into a network of the same architecture.
-
-    Raises:
-        InputError: If the architectures differ.
-    """
-    require_same_architecture(folder, network.describe())
-    for name, part in load_parts(folder).items():
-        getattr(network, name).load_state_dict(part.state_dict())

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from rba.models.encoder import num_tokens, patch_tokens
+from rba.models.parts import describe_part
 from rba.models.unet import cross_attention_layers
 
 PARTS = ("autoencoder", "encoder", "connector", "unet")
@@ -136,7 +137,8 @@ class RefinementNetwork(nn.Module):
             tokens: [B, N, width].
 
         Returns:
-            [B, C, h, w]: noise or velocity, as the schedule's ``prediction_type`` says.
+            [B, C, h, w]: noise, velocity or clean latents, as the schedule's ``prediction_type``
+            says.
         """
         stacked = torch.cat([noisy, latent_mask.to(noisy.dtype), masked_latents], dim=1)
         return self.unet(stacked, timesteps, encoder_hidden_states=tokens).sample
@@ -148,25 +150,6 @@ class RefinementNetwork(nn.Module):
     def describe(self) -> dict[str, dict[str, Any]]:
         """Return each part's class and configuration as plain containers."""
         return {name: describe_part(getattr(self, name)) for name in PARTS}
-
-
-def describe_part(part: Any) -> dict[str, Any]:
-    """Return a part's class name and configuration, without what merely says where it came from."""
-    config: dict[str, Any] = (
-        part.config.to_dict() if hasattr(part.config, "to_dict") else dict(part.config)
-    )  # pyright: ignore
-    volatile = ("transformers_version", "architectures", "torch_dtype", "dtype")
-    kept = {k: v for k, v in config.items() if not k.startswith("_") and k not in volatile}
-    return {"class": type(part).__name__, "config": _plain(kept)}
-
-
-def _plain(value: Any) -> Any:
-    """Return nested containers as dicts and lists, so that descriptions load weights-only."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}  # pyright: ignore
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]  # pyright: ignore
-    return value
 
 
 def _config(part: nn.Module) -> dict[str, Any]:

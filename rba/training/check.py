@@ -13,12 +13,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from rba.errors import InputError
-from rba.models.checkpoint import (
-    CHECKPOINT_KEY,
-    read_checkpoint,
-    require_same_architecture,
-    require_same_network,
-)
+from rba.models.checkpoint import CHECKPOINT_KEY, read_checkpoint, require_same_network
+from rba.models.model_directory import require_same_architecture
 from rba.models.network import PARTS, RefinementNetwork
 from rba.training.optim import count_parameters
 

@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from rba.errors import InputError
-from rba.models.checkpoint import describe_folder, read_checkpoint
+from rba.models.checkpoint import read_checkpoint
+from rba.models.model_directory import describe_folder
 from rba.training.callbacks.resume_checkpoint import list_checkpoints
 from rba.training.csv_log import drop_rows_from
 
@@ -50,9 +51,9 @@ class RunFolder:
 
         Args:
             resume: None, ``auto`` or the path of a checkpoint.
-            init_from: Model directory for the first weights; ``resume=auto`` wins over it where
-                the run already has a checkpoint, so the same command starts and continues a
-                fine-tuning run.
+            init_from: Model directory or shipped model for the first weights; ``resume=auto`` wins
+                over it where the run already has a checkpoint, so the same command starts and
+                continues a fine-tuning run.
 
         Raises:
             InputError: If a path is missing, both are given as paths, the run already has

@@ -212,7 +212,7 @@ def train(
 
     # Seeding comes right before the network's weights are made or read.
     monkeypatch.setattr("lightning.pytorch.seed_everything", reached)
-    monkeypatch.setattr("rba.models.checkpoint.load_parts", reached)
+    monkeypatch.setattr("rba.models.model_directory.load_parts", reached)
 
     def run(*more: str) -> None:
         config = composed(f"runs_folder={tmp_path}/runs", *more)

@@ -14,13 +14,13 @@ from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 from rba.errors import InputError
 from rba.models.checkpoint import (
     averaged_weights,
-    build_part,
     build_scheduler,
     describe_scheduler,
     network_from_checkpoint,
     read_checkpoint,
 )
-from rba.models.network import PARTS, RefinementNetwork, describe_part
+from rba.models.network import PARTS, RefinementNetwork
+from rba.models.parts import build_part, describe_part
 
 Make = Callable[..., RefinementNetwork]
 

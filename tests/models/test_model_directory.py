@@ -13,7 +13,7 @@ from torch import nn
 from rba.errors import InputError
 from rba.inference.pipeline import RefineByAlignPipeline
 from rba.models.autoencoder import PatchAutoencoder
-from rba.models.checkpoint import (
+from rba.models.model_directory import (
     describe_folder,
     load_parts,
     load_weights,
@@ -140,8 +140,10 @@ def parts_of_another_width(make_network: Make) -> RefinementNetwork:
 
 
 def test_what_is_no_model_directory_is_refused(model_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none is not a model directory \(no model_index"):
+    with pytest.raises(InputError, match=r"none is not a model directory \(no such folder"):
         describe_folder(tmp_path / "none")
+    with pytest.raises(InputError, match=r"is not a model directory \(no model_index"):
+        describe_folder(tmp_path)
     shutil.rmtree(model_folder / "encoder")
     shutil.rmtree(model_folder / "connector")
     with pytest.raises(InputError, match="lacks encoder, connector: not a Refine-by-Align"):
@@ -153,7 +155,7 @@ def test_a_pipeline_of_another_kind_is_refused(model_folder: Path) -> None:
     contents = json.loads(index.read_text())
     contents["encoder"] = ["transformers", "CLIPVisionModel"]
     index.write_text(json.dumps(contents))
-    with pytest.raises(InputError, match="encoder is a CLIPVisionModel"):
+    with pytest.raises(InputError, match=r"encoder .*unknown part 'CLIPVisionModel'"):
         load_parts(model_folder)
     del contents["encoder"]
     index.write_text(json.dumps(contents))
