@@ -28,7 +28,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     refine = commands.add_parser("refine", help="mend an artifact of an image after a reference")
-    refine.add_argument("--model", required=True, help="model directory, made by `rba export`")
+    refine.add_argument(
+        "--model", required=True, help="model directory, made by `rba export`, or a shipped name"
+    )
     refine.add_argument("--image", required=True, help="generated image with a defect")
     refine.add_argument("--mask", required=True, help="mask of the defect, of the image's size")
     refine.add_argument("--reference", required=True, help="picture of the same object")
@@ -44,6 +46,12 @@ def _parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export", help="write a training checkpoint as a model directory")
     export.add_argument("--checkpoint", required=True, help="runs/NAME/checkpoints/step_*.ckpt")
     export.add_argument("--output", required=True, help="new folder")
+    export.add_argument(
+        "--dtype",
+        choices=("float32", "float16", "bfloat16"),
+        default="float32",
+        help="precision of the written weights (default float32); opening gives float32",
+    )
     kind = export.add_mutually_exclusive_group()
     kind.add_argument("--ema", action="store_true", help="averaged weights (default)")
     kind.add_argument("--raw", action="store_true", help="the trained weights as they are")
@@ -61,7 +69,12 @@ def _refine(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     from rba.inference.export import export_checkpoint
 
-    export_checkpoint(Path(options.checkpoint), Path(options.output), use_ema=not options.raw)
+    export_checkpoint(
+        Path(options.checkpoint),
+        Path(options.output),
+        use_ema=not options.raw,
+        dtype=options.dtype,
+    )
     print(f"wrote {options.output}")
 
 
