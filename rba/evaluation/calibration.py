@@ -20,7 +20,7 @@ def case_batches(
     Args:
         network: Gives the sizes.
         cases: Those without a correspondence mask count as unknown.
-        settings: Zoom-in, and ``batch_size``.
+        settings: Zoom-in, ``object_margin`` and ``batch_size``.
 
     Yields:
         Alignment batches in the cases' order; draw number = the case's number.
@@ -45,7 +45,12 @@ def _example(
         factor=factor,
         magnification=settings.max_magnification,
     )
-    reference = reference_frame(case.references[0], case.reference_masks[0], reference_size)
+    reference = reference_frame(
+        case.references[0],
+        case.reference_masks[0],
+        reference_size,
+        object_margin=settings.object_margin,
+    )
     truth = case.correspondence_mask
     region = (
         np.zeros((reference_size, reference_size), np.float32)

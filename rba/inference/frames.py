@@ -76,23 +76,35 @@ def zoom_in(
     )
 
 
-def reference_frame(reference: np.ndarray, mask: np.ndarray | None, size: int) -> Frame:
-    """Square the complete reference on black, with the object alone where its mask is known.
+def reference_frame(
+    reference: np.ndarray, mask: np.ndarray | None, size: int, *, object_margin: float
+) -> Frame:
+    """Cut the complete reference, squared on black, as the alignment mode of training shows it.
+
+    Where the object's mask is known: the square around the object, which stands alone. Otherwise
+    the whole picture.
 
     Args:
         reference: hxwx3 uint8.
         mask: hxw bool, the object, or None.
         size: R in pixels.
+        object_margin: Margin around the object on every side, share of its longer side.
     """
     height, width = reference.shape[:2]
-    whole = square_around(Box(0, 0, width, height), height, width, max(height, width))
     visible = np.ones((height, width), bool) if mask is None else mask
-    known = resize_mask(crop(visible, whole, fill=0), size, size)
-    return Frame(box=whole, pixels=_cut(reference, mask, whole, size), mask=known)
+    if mask is not None and mask.any():
+        square = _squared(mask_box(mask), object_margin)
+    else:
+        square = _squared(Box(0, 0, width, height), 0.0)
+    return Frame(
+        box=square,
+        pixels=cut_reference(reference, mask, square, size),
+        mask=resize_mask(crop(visible, square, fill=0), size, size),
+    )
 
 
 def region_frame(
-    reference: np.ndarray, mask: np.ndarray | None, region: np.ndarray, size: int, cells: int
+    reference: np.ndarray, mask: np.ndarray | None, region: np.ndarray, complete: Frame, cells: int
 ) -> Frame:
     """Cut the matched region: its tight box plus one cell, squared, from the original reference.
 
@@ -100,26 +112,29 @@ def region_frame(
         reference: hxwx3 uint8.
         mask: hxw bool, the object, or None.
         region: hxw bool, not empty.
-        size: R in pixels.
-        cells: n, which says how large a cell of the complete reference is.
+        complete: The frame of the complete reference, R pixels wide.
+        cells: n; one cell is the n-th part of that frame's box.
 
     Returns:
-        The frame; its mask is the region.
+        The frame, R pixels wide; its mask is the region.
     """
     height, width = region.shape
-    margin = -(-max(height, width) // cells)
+    size, margin = complete.side, -(-complete.box.width // cells)
     grown = mask_box(region).grown(margin)
     inside = Box(max(grown.x0, 0), max(grown.y0, 0), min(grown.x1, width), min(grown.y1, height))
     square = square_around(inside, height, width, max(inside.width, inside.height))
     return Frame(
         box=square,
-        pixels=_cut(reference, mask, square, size),
+        pixels=cut_reference(reference, mask, square, size),
         mask=resize_mask(crop(region, square, fill=0), size, size),
     )
 
 
 def cells_on_reference(cells: np.ndarray, frame: Frame, height: int, width: int) -> np.ndarray:
-    """Map an n x n mask of tokens back to the original height x width reference."""
+    """Map an n x n mask of tokens of a frame back to the original height x width reference.
+
+    What the frame does not show is False.
+    """
     square = cells_to_pixels(cells, frame.box.height, frame.box.width)
     return paste(np.zeros((height, width), bool), square, frame.box)
 
@@ -174,9 +189,29 @@ def tensor_to_images(tensor: Tensor) -> list[np.ndarray]:
     return list(scaled.byte().permute(0, 2, 3, 1).cpu().numpy())
 
 
-def _cut(reference: np.ndarray, mask: np.ndarray | None, box: Box, size: int) -> np.ndarray:
-    """Cut a square of the reference on black, object alone where its mask is known."""
+def cut_reference(
+    reference: np.ndarray, mask: np.ndarray | None, box: Box, size: int
+) -> np.ndarray:
+    """Cut a square of the reference on black, the object alone where its mask is known.
+
+    Args:
+        reference: hxwx3 uint8.
+        mask: hxw bool, the object, or None.
+        box: Square in pixels; black outside the picture.
+        size: Side of the cut in pixels.
+
+    Returns:
+        size x size x 3 uint8.
+    """
     pixels = crop(reference, box, fill=0)
     if mask is not None:
         pixels = pixels * crop(mask, box, fill=0)[..., None]
     return resize(pixels.astype(np.uint8), size, size)
+
+
+def _squared(box: Box, margin: float) -> Box:
+    """Return the square around the middle of a box, with a margin in shares of its longer side."""
+    longest = max(box.width, box.height)
+    side = max(round(longest * (1.0 + 2.0 * margin)), longest)
+    x0, y0 = (box.x0 + box.x1 - side) // 2, (box.y0 + box.y1 - side) // 2
+    return Box(x0, y0, x0 + side, y0 + side)

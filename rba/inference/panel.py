@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rba.case import Case
 from rba.geometry import Box, cells_to_pixels, crop, resize, resize_mask
-from rba.inference.frames import Frame, mask_in_frame, reference_frame
+from rba.inference.frames import Frame, cut_reference, mask_in_frame, reference_frame
 from rba.inference.request import RefinementResult
 
 _TILE = 224  # pixels, one picture
@@ -45,8 +45,9 @@ def panel(
     """Compose a panel of cases.
 
     The columns: the image with the crop's frame; the crop with the artifact mask's outline; the
-    reference under its correspondence map, with the outlines of the region that was used (white)
-    and of the true one (green) where it is known; the refined crop; the true crop.
+    complete reference as the network sees it under its correspondence map, with the outlines of
+    the region that was used (white) and of the true one (green) where it is known; the refined
+    crop; the true crop.
 
     Args:
         cases: What was refined.
@@ -145,7 +146,7 @@ def _zoom_mask(mask: np.ndarray, box: Box) -> np.ndarray:
 
 def _whole(image: np.ndarray, box: Box) -> np.ndarray:
     """Fit the image into a tile and frame the crop."""
-    frame = reference_frame(image, None, _TILE)
+    frame = reference_frame(image, None, _TILE, object_margin=0.0)
     tile = np.where(frame.mask[..., None], frame.pixels, 255).astype(np.uint8)
     scale = _TILE / frame.box.width
     corners = [
@@ -160,7 +161,12 @@ def _whole(image: np.ndarray, box: Box) -> np.ndarray:
 
 def _reference_tile(case: Case, result: RefinementResult) -> np.ndarray:
     alignment = result.alignment
-    frame = reference_frame(case.references[0], case.reference_masks[0], _TILE)
+    box, seen = alignment.reference.box, (case.references[0], case.reference_masks[0])
+    frame = Frame(
+        box=box,
+        pixels=cut_reference(*seen, box, _TILE),
+        mask=resize_mask(alignment.reference.mask, _TILE, _TILE),
+    )
     truth = case.correspondence_mask
     return correspondence_overlay(
         frame.pixels,

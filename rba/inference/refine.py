@@ -209,7 +209,12 @@ def _prepare(
         factor=settings.crop_factor if settings.zoom_in else None,
         magnification=settings.max_magnification,
     )
-    return crop, reference_frame(request.reference, request.reference_mask, network.reference_size)
+    return crop, reference_frame(
+        request.reference,
+        request.reference_mask,
+        network.reference_size,
+        object_margin=settings.object_margin,
+    )
 
 
 def _locate(
@@ -230,12 +235,10 @@ def _locate(
         height, width = request.reference.shape[:2]
         region = cells_on_reference(cells, reference, height, width)
         if not region.any():  # a cell that only grazes the picture may hold no pixel's centre
-            region, fallback = np.ones((height, width), bool), True
+            region, fallback = request.whole_region(), True
     matched = None
     if region is not None and not request.no_reference:
-        matched = region_frame(
-            request.reference, request.reference_mask, region, reference.side, side
-        )
+        matched = region_frame(request.reference, request.reference_mask, region, reference, side)
     return Alignment(
         crop=crop,
         reference=reference,

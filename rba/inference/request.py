@@ -25,6 +25,8 @@ class RefinementSettings:
         zoom_in: Work on a square crop around the artifact; False takes the whole image.
         crop_factor: Side of that crop in sides of the mask's box (AnyDoor crops 1.3-3x).
         max_magnification: A crop is enlarged at most this much.
+        object_margin: Margin around the object on the complete reference, where its mask is known:
+            share of its longer side, as `object_margin` of the training data.
         feather_dilation: Pixels of the crop around the mask that are replaced wholly.
         feather_radius: Pixels of the crop beyond that over which the change fades out.
         alignment: Where the correspondence map is read.
@@ -41,6 +43,7 @@ class RefinementSettings:
     zoom_in: bool = True
     crop_factor: float = 3.0
     max_magnification: float = 4.0
+    object_margin: float = 0.1
     feather_dilation: int = 2
     feather_radius: int = 4
     alignment: AlignmentSettings = dataclasses.field(default_factory=AlignmentSettings)
@@ -65,6 +68,8 @@ class RefinementSettings:
                 f"batch_size {self.batch_size} and max_magnification {self.max_magnification} must "
                 "be positive"
             )
+        if not 0.0 <= self.object_margin <= 2.0:
+            raise InputError(f"object_margin {self.object_margin} is out of range; give 0 to 2")
         if self.image_size is not None and self.image_size < 16:
             raise InputError(f"image_size {self.image_size} is too small; give at least 16 pixels")
         if not 0 <= self.seed < 2**63:
@@ -132,6 +137,11 @@ class RefinementRequest:
         """The reference's object mask, hxw bool, or None."""
         return self.case.reference_masks[self.reference_index]
 
+    def whole_region(self) -> np.ndarray:
+        """Return the region that holds all: the object, or the picture without an object mask."""
+        known = self.reference_mask
+        return np.ones(self.reference.shape[:2], bool) if known is None else known
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Alignment:
@@ -139,12 +149,14 @@ class Alignment:
 
     Attributes:
         crop: The crop of the generated image that both stages work on.
-        reference: The complete reference as the network sees it.
+        reference: The complete reference as the network sees it: the square around the object, or
+            the whole picture where no object mask is known.
         correspondence_map: n x n float32 that sums to 1; None where alignment was skipped.
         cells: n x n bool, the post-processed map; None where alignment was skipped.
         region: hxw bool on the original reference, the correspondence mask; None = no reference.
         matched: The region's cut-out; None = no reference.
-        fallback: Nothing was left of the map, so the region is the whole object.
+        fallback: Nothing was left of the map, so the region is the whole object (the whole picture
+            where no object mask is known).
         confidence: Share of the map's mass that lies in the region; NaN without alignment.
         seconds: ``prepare`` and ``align``, this request's share of its batch.
     """

@@ -5,7 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rba.geometry import mask_box
+from rba.data.alignment import around
+from rba.data.recipe import on_black
+from rba.data.warp import square_matrix, warp_image
+from rba.geometry import Box, mask_box
 from rba.inference.frames import (
     cells_on_reference,
     images_to_tensor,
@@ -79,21 +82,39 @@ def test_small_images_repeat_their_edge_and_keep_the_mask_inside() -> None:
 
 def test_reference_is_squared_on_black_and_the_object_cut_out() -> None:
     reference = np.maximum(noise(20, 40), 1)
-    frame = reference_frame(reference, None, 40)
+    frame = reference_frame(reference, None, 40, object_margin=0.1)
+    assert frame.box == Box(0, -10, 40, 30)
     assert np.array_equal(frame.pixels[10:30], reference)
     assert not frame.pixels[:10].any()
     assert frame.mask[10:30].all()
     assert not frame.mask[:10].any()
     mask = np.zeros((20, 40), bool)
     mask[5:15, 5:35] = True
-    frame = reference_frame(reference, mask, 40)
+    frame = reference_frame(reference, mask, 36, object_margin=0.1)
+    assert frame.box == Box(2, -8, 38, 28)
     assert np.array_equal(frame.pixels.any(axis=2), frame.mask)
-    assert np.array_equal(frame.mask[10:30], mask)
+    assert np.array_equal(frame.mask[8:28], mask[:, 2:38])
+    assert reference_frame(reference, mask, 36, object_margin=0.0).box == Box(5, -5, 35, 25)
+    assert reference_frame(reference, mask & False, 36, object_margin=0.1).box.width == 40
+
+
+@pytest.mark.parametrize("object_box", [(10, 30, 70, 60), (0, 0, 33, 20), (50, 41, 96, 96)])
+def test_the_object_is_framed_as_in_training(object_box: tuple[int, int, int, int]) -> None:
+    x0, y0, x1, y1 = object_box
+    mask = np.zeros((96, 96), bool)
+    mask[y0:y1, x0:x1] = True
+    smooth = np.dstack([np.add.outer(np.arange(96), np.arange(96)) + 30] * 3).astype(np.uint8)
+    matrix = square_matrix(around(mask_box(mask), 0.1), 64)
+    trained = warp_image(on_black(smooth, mask), matrix, 64)
+    frame = reference_frame(smooth, mask, 64, object_margin=0.1)
+    assert np.abs(trained.astype(int) - frame.pixels).mean() < 6
+    whole = reference_frame(smooth, None, 64, object_margin=0.1)
+    assert np.abs(trained.astype(int) - whole.pixels).mean() > 30
 
 
 @pytest.mark.parametrize("size", [(40, 40), (20, 41), (97, 33), (400, 30)])
 def test_cells_come_back_to_the_original_reference(size: tuple[int, int]) -> None:
-    frame = reference_frame(noise(*size), None, 32)
+    frame = reference_frame(noise(*size), None, 32, object_margin=0.1)
     assert cells_on_reference(np.ones((8, 8), bool), frame, *size).all()
     cells = np.zeros((8, 8), bool)
     cells[3:5, 4] = True
@@ -107,7 +128,7 @@ def test_cells_come_back_to_the_original_reference(size: tuple[int, int]) -> Non
 
 
 def test_a_mask_goes_to_the_frame_and_back() -> None:
-    frame = reference_frame(noise(64, 64), None, 32)
+    frame = reference_frame(noise(64, 64), None, 32, object_margin=0.1)
     cells = np.zeros((8, 8), bool)
     cells[2:4, 5:7] = True
     region = cells_on_reference(cells, frame, 64, 64)
@@ -115,19 +136,47 @@ def test_a_mask_goes_to_the_frame_and_back() -> None:
     assert np.array_equal(soft >= 0.5, np.kron(cells, np.ones((4, 4), bool)))
 
 
+def test_cells_of_an_object_come_back_to_its_place() -> None:
+    mask = np.zeros((100, 80), bool)
+    mask[40:80, 50:80] = True
+    frame = reference_frame(noise(100, 80), mask, 32, object_margin=0.1)
+    assert frame.box == Box(41, 36, 89, 84)  # it reaches 9 pixels outside
+    shown = np.zeros((100, 80), bool)
+    shown[36:84, 41:80] = True
+    assert np.array_equal(cells_on_reference(np.ones((8, 8), bool), frame, 100, 80), shown)
+    cells = np.zeros((8, 8), bool)
+    cells[1, 2:4] = True
+    region = cells_on_reference(cells, frame, 100, 80)
+    assert mask_box(region) == Box(53, 42, 65, 48)
+    assert region.sum() == 12 * 6
+    assert np.array_equal(mask_in_frame(region, frame) >= 0.5, np.kron(cells, np.ones((4, 4))))
+
+
 def test_region_is_cut_from_the_original_with_one_cell_around() -> None:
     reference = noise(160, 320)
     region = np.zeros((160, 320), bool)
     region[60:80, 100:140] = True
-    frame = region_frame(reference, None, region, 80, cells=16)
+    complete = reference_frame(reference, None, 80, object_margin=0.1)
+    frame = region_frame(reference, None, region, complete, cells=16)
     assert (frame.box.x0, frame.box.x1) == (80, 160)
     assert (frame.box.y0, frame.box.y1) == (30, 110)
     assert np.array_equal(frame.pixels, reference[30:110, 80:160])
     assert np.array_equal(frame.mask, region[30:110, 80:160])
     edge = np.zeros((160, 320), bool)
     edge[0, 0] = True
-    box = region_frame(reference, None, edge, 80, cells=16).box
+    box = region_frame(reference, None, edge, complete, cells=16).box
     assert (box.x0, box.y0, box.x1, box.y1) == (0, 0, 21, 21)
+
+
+def test_the_cell_around_a_region_is_one_of_the_objects_frame() -> None:
+    reference, mask = noise(160, 320), np.zeros((160, 320), bool)
+    mask[40:120, 80:160] = True
+    complete = reference_frame(reference, mask, 80, object_margin=0.1)
+    assert complete.box.width == 96
+    region = np.zeros((160, 320), bool)
+    region[60:80, 100:120] = True
+    box = region_frame(reference, mask, region, complete, cells=16).box
+    assert box == Box(94, 54, 126, 86)  # 6 pixels around
 
 
 def test_tensors_round_trip() -> None:

@@ -230,6 +230,26 @@ def test_object_mask_keeps_the_region_on_the_object(
     assert not (result.alignment.cells & ~known).any()
 
 
+def test_the_network_sees_the_object_alone_as_large_as_the_margin_says(
+    network: RefinementNetwork, scheduler: Any, make_case: Any
+) -> None:
+    request = RefinementRequest(case=make_case(object_mask=True))  # 38 x 36 pixels of 50 x 70
+    wide = dataclasses.replace(SETTINGS, object_margin=0.5)
+    (usual,), (more,) = (
+        align_requests(network, scheduler, [request], settings) for settings in (SETTINGS, wide)
+    )
+    assert usual.reference.box.width == 46
+    assert more.reference.box.width == 76
+    assert not np.array_equal(usual.correspondence_map, more.correspondence_map)
+    whole = dataclasses.replace(request, region=request.whole_region())
+    (known,) = align_requests(network, scheduler, [whole], SETTINGS)
+    assert np.array_equal(known.region, request.reference_mask)
+    unknown = RefinementRequest(case=make_case())
+    assert unknown.whole_region().all()
+    (alignment,) = align_requests(network, scheduler, [unknown], SETTINGS)
+    assert alignment.reference.box.width == 70
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -237,6 +257,8 @@ def test_object_mask_keeps_the_region_on_the_object(
         ({"feather_radius": -1}, "feather_radius -1"),
         ({"crop_factor": 1.0}, "crop_factor 1.0"),
         ({"batch_size": 0}, "batch_size 0"),
+        ({"object_margin": -0.1}, "object_margin -0.1"),
+        ({"object_margin": float("nan")}, "object_margin nan"),
     ],
 )
 def test_unfit_settings_are_refused(changes: dict[str, Any], message: str) -> None:

@@ -6,14 +6,15 @@ import cv2
 import numpy as np
 
 from rba.case import Case
-from rba.evaluation.baselines.prediction import (
-    Prediction,
-    area_map,
-    case_frame,
-    whole_object,
+from rba.evaluation.baselines.prediction import Prediction, region_prediction, whole_object
+from rba.geometry import mask_box
+from rba.inference.frames import (
+    Frame,
+    cells_on_reference,
+    cut_reference,
+    reference_frame,
+    zoom_in,
 )
-from rba.geometry import mask_box, resize_mask
-from rba.inference.frames import Frame, zoom_in
 
 _WORK = 160  # pixels, the side on which images are searched
 _SCALES = (0.8, 1.0, 1.25)  # of the reference against the image
@@ -32,18 +33,21 @@ class _Template:
     hole: np.ndarray
 
 
-def cross_correlation(case: Case, size: int, cells: int) -> Prediction:
+def cross_correlation(case: Case, frame: Frame, cells: int) -> Prediction:
     """Find where the surroundings of the hole fit best and put the hole there.
 
-    The hole itself is masked out of the template. A few scales and angles are tried; where nothing
-    is visible around the hole, the whole object is the prediction.
+    The hole itself is masked out of the template. The whole reference picture is searched, so that
+    scale 1 means equal pictures; a few scales and angles are tried. Where nothing is visible around
+    the hole, the whole object is the prediction.
 
     Args:
         case: The case.
-        size: R in pixels.
+        frame: The complete reference, R x R pixels.
         cells: n.
     """
-    target = case_frame(case, _WORK).pixels.astype(np.float32)
+    picture, object_mask = case.references[0], case.reference_masks[0]
+    whole = reference_frame(picture, None, _WORK, object_margin=0.0)
+    target = cut_reference(picture, object_mask, whole.box, _WORK).astype(np.float32)
     image = zoom_in(case.image, case.artifact_mask, _WORK, factor=None, magnification=1.0)
     best, found = -np.inf, None
     for scale in _SCALES:
@@ -53,14 +57,13 @@ def cross_correlation(case: Case, size: int, cells: int) -> Prediction:
             if score > best:
                 best, found = score, (template, corner)
     if found is None:
-        return whole_object(case_frame(case, size), cells, fallback=True)
+        return whole_object(frame, cells, fallback=True)
     template, (x, y) = found
     placed = np.zeros((_WORK, _WORK), bool)
     height, width = template.hole.shape
     placed[y : y + height, x : x + width] = template.hole
-    return Prediction(
-        correspondence_map=area_map(placed, cells), mask=resize_mask(placed, size, size)
-    )
+    region = cells_on_reference(placed, whole, *picture.shape[:2])
+    return region_prediction(region, frame, cells)
 
 
 def _cut(image: Frame, scale: float, angle: float) -> _Template:

@@ -1,13 +1,15 @@
-"""What every way of finding the region hands over, and the frame they share."""
+"""What every way of finding the region hands over, on the frame they share.
+
+That frame is the complete reference as the network sees it (`rba.inference.frames`).
+"""
 
 import dataclasses
 
 import cv2
 import numpy as np
 
-from rba.case import Case
-from rba.geometry import cells_to_pixels
-from rba.inference.frames import Frame, reference_frame
+from rba.geometry import cells_to_pixels, crop, resize_mask
+from rba.inference.frames import Frame
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,11 +25,6 @@ class Prediction:
     correspondence_map: np.ndarray
     mask: np.ndarray
     fallback: bool = False
-
-
-def case_frame(case: Case, size: int) -> Frame:
-    """Return a case's first reference as the network would see it."""
-    return reference_frame(case.references[0], case.reference_masks[0], size)
 
 
 def area_map(mask: np.ndarray, cells: int) -> np.ndarray:
@@ -48,3 +45,17 @@ def whole_object(frame: Frame, cells: int, *, fallback: bool) -> Prediction:
         mask=cells_to_pixels(touched, frame.side, frame.side),
         fallback=fallback,
     )
+
+
+def region_prediction(region: np.ndarray, frame: Frame, cells: int) -> Prediction:
+    """Predict a region of the original reference; where the frame shows none of it, the object.
+
+    Args:
+        region: hxw bool on the original reference.
+        frame: The complete reference, R x R pixels.
+        cells: n.
+    """
+    mask = resize_mask(crop(region, frame.box, fill=0), frame.side, frame.side)
+    if not mask.any():
+        return whole_object(frame, cells, fallback=True)
+    return Prediction(correspondence_map=area_map(mask, cells), mask=mask)

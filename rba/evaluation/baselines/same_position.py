@@ -1,20 +1,21 @@
 """Same position: the artifact mask copied into the reference's frame."""
 
 from rba.case import Case
-from rba.evaluation.baselines.prediction import Prediction, area_map, case_frame
-from rba.geometry import crop, resize_mask
+from rba.evaluation.baselines.prediction import Prediction, region_prediction
+from rba.geometry import resize_mask
+from rba.inference.frames import Frame
 
 
-def same_position(case: Case, size: int, cells: int) -> Prediction:
-    """Stretch the artifact mask from the image's frame to the reference's.
+def same_position(case: Case, frame: Frame, cells: int) -> Prediction:
+    """Stretch the artifact mask from the image to the reference picture, and cut the frame out.
+
+    A mask that lies wholly outside the frame predicts the whole object.
 
     Args:
         case: The case.
-        size: R in pixels.
+        frame: The complete reference, R x R pixels.
         cells: n.
     """
-    frame = case_frame(case, size)
     height, width = case.references[0].shape[:2]
     copied = resize_mask(case.artifact_mask, height, width)
-    mask = resize_mask(crop(copied, frame.box, fill=0), size, size)
-    return Prediction(correspondence_map=area_map(mask, cells), mask=mask)
+    return region_prediction(copied, frame, cells)
