@@ -13,34 +13,42 @@ from rba.evaluation.baselines.cross_correlation import cross_correlation
 from rba.evaluation.baselines.prediction import Prediction
 from rba.evaluation.baselines.same_position import same_position
 from rba.evaluation.baselines.uniform import uniform
+from rba.evaluation.comparison import figures, look_alike_figures
+from rba.evaluation.conditions import (
+    RIGHT,
+    Progress,
+    condition_requests,
+    object_name,
+    refine_conditions,
+)
 from rba.evaluation.scores import (
     Scores,
     alignment_scores,
     case_truth,
     fidelity_scores,
     finite,
-    mean_scores,
     median,
 )
+from rba.evaluation.table import CaseScores
 from rba.geometry import cells_to_pixels
-from rba.inference.refine import align_requests, refine_aligned, refine_many
+from rba.inference.frames import Frame
+from rba.inference.refine import align_requests
 from rba.inference.request import (
     Alignment,
     RefinementRequest,
     RefinementResult,
     RefinementSettings,
 )
+from rba.metrics.bootstrap import CONFIDENCE, NUM_RESAMPLES
 from rba.metrics.preservation import max_change_outside
 from rba.models.network import RefinementNetwork
 
-Baseline = Callable[[Case, int, int], Prediction]
+Baseline = Callable[[Case, Frame, int], Prediction]
 BASELINES: Mapping[str, Baseline] = {
     "uniform": uniform,
     "same_position": same_position,
     "cross_correlation": cross_correlation,
 }
-Progress = Callable[[str, int, int], None]
-"""Called with (what is being done, cases done, cases in all)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,14 +56,25 @@ class Report:
     """Figures, and what they were measured on.
 
     Attributes:
-        metrics: JSON-serialisable.
+        metrics: JSON-serialisable; every mean comes with its interval.
+        table: All cases one by one, those that were refined first.
         cases: Those that were refined.
         results: Their results with the right reference.
     """
 
     metrics: dict[str, Any]
+    table: Sequence[CaseScores]
     cases: Sequence[Case]
     results: Sequence[RefinementResult]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Refined:
+    """What refining the cases gave: figures by condition, the right results, the largest change."""
+
+    scores: Sequence[dict[str, Scores]]
+    results: Sequence[RefinementResult]
+    max_change: int
 
 
 def evaluate(
@@ -69,47 +88,48 @@ def evaluate(
 ) -> Report:
     """Align all cases, refine the first of them, and score both stages (method: Figures).
 
-    Case k draws noise number k under every condition, so right, wrong and no reference start from
-    equal noise.
+    Case k draws noise number k under every condition (`rba.evaluation.conditions`), so all start
+    from equal noise.
 
     Args:
         network: The four parts.
         scheduler: Any diffusers scheduler.
         cases: With ``correspondence_mask`` for alignment, with ``truth`` for refinement.
-        settings: Both stages.
+        settings: Both stages; ``seed`` keys the intervals' resamples too.
         num_refined: How many are refined; None = all.
         progress: Called after each batch.
 
     Raises:
-        InputError: If no case has a known match, or one that is refined has no truth.
+        InputError: If no case has a known match, or one that is refined has no truth, or no other
+            object is there to be a wrong reference.
     """
     start = time.perf_counter()
     requests = [RefinementRequest(case=case, draw=index) for index, case in enumerate(cases)]
-    refined = requests[:num_refined]
-    untold = [request.case.id for request in refined if request.case.truth is None]
-    if untold:
-        raise InputError(f"{len(untold)} cases have no truth to compare with, first {untold[0]}")
+    conditions = condition_requests(requests[:num_refined])
+    if all(case.correspondence_mask is None for case in cases):
+        raise InputError("no case has a known match; give cases with a correspondence mask")
     alignments = _align(network, scheduler, requests, settings, progress)
-    alignment, facts = _score_alignment(network, cases, alignments)
-    conditions = _refine(network, scheduler, refined, alignments, settings, progress)
-    results = conditions["right_reference"]
+    refined = _refine(network, scheduler, conditions, alignments, settings, progress)
+    table = _table(cases, alignments, refined.scores, round(network.num_tokens**0.5))
+    if not any(case.alignment for case in table):
+        raise InputError("no true region covers half a pixel of its reference; give larger ones")
     seconds = {
         "align_per_case": _mean([item.seconds["align"] for item in alignments]),
-        "refine_per_case": _mean([item.seconds["refine"] for item in results]),
+        "refine_per_case": _mean([item.seconds["refine"] for item in refined.results]),
         "total": time.perf_counter() - start,
     }
     return Report(
         metrics={
-            "num_pairs": facts.pop("num_pairs"),
-            "num_refined": len(refined),
-            "alignment": alignment,
-            "truth": facts,
-            "refinement": _score_refinement(refined, conditions),
-            **_preservation(refined, conditions),
+            **figures(table, settings.seed),
+            "subsets": look_alike_figures(table, settings.seed),
+            "truth": _truth_facts(table),
+            **_preservation(cases[: len(refined.results)], refined),
+            "intervals": {"confidence": CONFIDENCE, "num_resamples": NUM_RESAMPLES},
             "seconds": seconds,
         },
-        cases=[request.case for request in refined],
-        results=results,
+        table=table,
+        cases=cases[: len(refined.results)],
+        results=refined.results,
     )
 
 
@@ -141,113 +161,80 @@ def _align(
     return alignments
 
 
-def _score_alignment(
-    network: RefinementNetwork, cases: Sequence[Case], alignments: Sequence[Alignment]
-) -> tuple[dict[str, dict[str, float | None]], dict[str, Any]]:
-    size, cells = network.reference_size, round(network.num_tokens**0.5)
-    known = [
-        (case, alignment, truth)
-        for case, alignment in zip(cases, alignments, strict=True)
-        if (truth := case_truth(case, size)) is not None
-    ]
-    if not known:
-        raise InputError("no case has a known match; give cases with a correspondence mask")
-    scores: dict[str, list[Scores]] = {
-        "model": [alignment_scores(model_prediction(item), truth) for _, item, truth in known]
-    }
-    for name, baseline in BASELINES.items():
-        scores[name] = [
-            alignment_scores(baseline(case, size, cells), truth) for case, _, truth in known
-        ]
-    facts = {
-        "num_pairs": len(known),
-        "num_unknown": len(cases) - len(known),
-        "median_share_of_reference": median(float(t.region.mean()) for _, _, t in known),
-        "median_share_of_object": median(
-            float(t.region.sum() / max(t.object_mask.sum(), 1)) for _, _, t in known
-        ),
-    }
-    return {name: mean_scores(values) for name, values in scores.items()}, facts
-
-
 def _refine(
     network: RefinementNetwork,
     scheduler: Any,
-    requests: Sequence[RefinementRequest],
+    conditions: Mapping[str, Sequence[RefinementRequest | None]],
     alignments: Sequence[Alignment],
     settings: RefinementSettings,
     progress: Progress | None,
-) -> dict[str, list[RefinementResult]]:
-    """Refine under the three conditions; the right reference keeps the region found before."""
-    wrong = [
-        dataclasses.replace(request, case=_with_other_reference(requests, index))
-        for index, request in enumerate(requests)
-    ]
-    nothing = [dataclasses.replace(request, no_reference=True) for request in requests]
-    results: dict[str, list[RefinementResult]] = {}
-    for name, wanted in (
-        ("right_reference", requests),
-        ("wrong_reference", wrong),
-        ("no_reference", nothing),
+) -> _Refined:
+    """Refine under all conditions and score at once; only the right results are kept."""
+    cases = [request.case for request in conditions[RIGHT] if request is not None]
+    scores = [{"defect": fidelity_scores(case.image, case)} for case in cases]
+    results: list[RefinementResult] = []
+    largest = 0
+    for name, index, result in refine_conditions(
+        network, scheduler, conditions, alignments, settings, progress
     ):
-        done: list[RefinementResult] = []
-        for start in range(0, len(wanted), settings.batch_size):
-            batch = wanted[start : start + settings.batch_size]
-            if name == "right_reference":
-                found = alignments[start : start + len(batch)]
-                done += refine_aligned(network, scheduler, batch, found, settings)
-            else:
-                done += refine_many(network, scheduler, batch, settings)
-            if progress is not None:
-                progress(f"refine, {name.replace('_', ' ')}", len(done), len(wanted))
-        results[name] = done
-    return results
+        case = cases[index]
+        scores[index][name] = fidelity_scores(result.image, case)
+        feathered = result.feather_mask() > 0
+        largest = max(largest, max_change_outside(case.image, result.image, feathered))
+        if name == RIGHT:
+            results.append(result)
+    return _Refined(scores=scores, results=results, max_change=largest)
 
 
-def _with_other_reference(requests: Sequence[RefinementRequest], index: int) -> Case:
-    """Return a case with the picture of the next case that shows another object."""
-    case = requests[index].case
-    for offset in range(1, len(requests)):
-        other = requests[(index + offset) % len(requests)].case
-        if other.metadata.get("object", other.id) != case.metadata.get("object", case.id):
-            return dataclasses.replace(
-                case,
-                references=other.references,
-                reference_masks=other.reference_masks,
-                correspondence_mask=None,
-            )
-    raise InputError(
-        f"no other object than that of case {case.id} is there to be a wrong reference"
-    )
+def _table(
+    cases: Sequence[Case],
+    alignments: Sequence[Alignment],
+    refinement: Sequence[dict[str, Scores]],
+    cells: int,
+) -> list[CaseScores]:
+    """Score every case; the refined ones are the first."""
+    table: list[CaseScores] = []
+    for index, (case, alignment) in enumerate(zip(cases, alignments, strict=True)):
+        frame, scores = alignment.reference, dict[str, Scores]()
+        truth = case_truth(case, frame)
+        if truth is not None:
+            scores["model"] = alignment_scores(model_prediction(alignment), truth)
+            for name, baseline in BASELINES.items():
+                scores[name] = alignment_scores(baseline(case, frame, cells), truth)
+        look_alikes = case.metadata.get("look_alikes")
+        row = CaseScores(
+            id=case.id,
+            object_name=object_name(case),
+            look_alikes=look_alikes if isinstance(look_alikes, bool) else None,
+            artifact_share=float(case.artifact_mask.mean()),
+            truth_share_of_reference=None if truth is None else float(truth.region.mean()),
+            truth_share_of_object=None
+            if truth is None
+            else float(truth.region.sum() / max(truth.object_mask.sum(), 1)),
+            alignment=scores,
+            refinement=refinement[index] if index < len(refinement) else {},
+        )
+        table.append(row)
+    return table
 
 
-def _score_refinement(
-    requests: Sequence[RefinementRequest], conditions: Mapping[str, Sequence[RefinementResult]]
-) -> dict[str, dict[str, float | None]]:
-    cases = [request.case for request in requests]
-    scores = {"defect": [fidelity_scores(case.image, case) for case in cases]}
-    for name, results in conditions.items():
-        scores[name] = [
-            fidelity_scores(result.image, case) for case, result in zip(cases, results, strict=True)
-        ]
-    return {name: mean_scores(values) for name, values in scores.items()}
-
-
-def _preservation(
-    requests: Sequence[RefinementRequest], conditions: Mapping[str, Sequence[RefinementResult]]
-) -> dict[str, float | int | None]:
-    changes: list[int] = []
-    for results in conditions.values():
-        for request, result in zip(requests, results, strict=True):
-            feathered = result.feather_mask() > 0
-            changes.append(max_change_outside(request.case.image, result.image, feathered))
-    shares = [float((result.feather_mask() > 0).mean()) for result in conditions["right_reference"]]
+def _truth_facts(table: Sequence[CaseScores]) -> dict[str, float | int | None]:
+    shares = [case.truth_share_of_reference for case in table]
+    of_object = [case.truth_share_of_object for case in table]
     return {
-        "max_change_outside_mask": max(changes, default=0),
-        "median_artifact_area_share": median(
-            float(request.case.artifact_mask.mean()) for request in requests
+        "num_unknown": sum(share is None for share in shares),
+        "median_share_of_reference": median(share for share in shares if share is not None),
+        "median_share_of_object": median(share for share in of_object if share is not None),
+    }
+
+
+def _preservation(cases: Sequence[Case], refined: _Refined) -> dict[str, float | int | None]:
+    return {
+        "max_change_outside_mask": refined.max_change,
+        "median_artifact_area_share": median(float(case.artifact_mask.mean()) for case in cases),
+        "median_feathered_area_share": median(
+            float((result.feather_mask() > 0).mean()) for result in refined.results
         ),
-        "median_feathered_area_share": median(shares),
     }
 
 

@@ -1,4 +1,4 @@
-"""Figures over many cases: a dictionary a case, means where they are known."""
+"""Figures of one case, and their means with intervals over many."""
 
 import dataclasses
 import math
@@ -7,12 +7,15 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from rba.case import Case
-from rba.evaluation.baselines.prediction import Prediction, case_frame
-from rba.inference.frames import mask_in_frame
+from rba.evaluation.baselines.prediction import Prediction
+from rba.inference.frames import Frame, mask_in_frame
+from rba.metrics.bootstrap import Interval, mean_interval
 from rba.metrics.fidelity import psnr_in_hole, ssim_in_hole
 from rba.metrics.region import box_iou, hit, iou, iou_at_area, truth_mask
 
 Scores = dict[str, float]
+Figures = dict[str, float | list[float] | None]
+"""For each name its mean, and ``NAME_interval``, [low, high]; None where it is not finite."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,16 +31,16 @@ class Truth:
     object_mask: np.ndarray
 
 
-def case_truth(case: Case, size: int) -> Truth | None:
+def case_truth(case: Case, frame: Frame) -> Truth | None:
     """Return a case's truth on the R x R reference; None where no match is known.
 
     Args:
         case: The case.
-        size: R in pixels. A truth that is too small to cover half of any pixel counts as unknown.
+        frame: The complete reference as the network sees it. A truth that is too small to cover
+            half of any pixel of it counts as unknown.
     """
     if case.correspondence_mask is None:
         return None
-    frame = case_frame(case, size)
     region = truth_mask(mask_in_frame(case.correspondence_mask, frame))
     return Truth(region=region, object_mask=frame.mask) if region.any() else None
 
@@ -62,11 +65,23 @@ def fidelity_scores(image: np.ndarray, case: Case) -> Scores:
     }
 
 
-def mean_scores(scores: Sequence[Scores]) -> dict[str, float | None]:
-    """Return the mean of each figure; None where a case's figure is not finite or there is none."""
-    if not scores:
-        return {}
-    return {name: finite(np.mean([score[name] for score in scores])) for name in scores[0]}
+def mean_scores(scores: Sequence[Scores], seed: int = 0) -> Figures:
+    """Return the mean of each figure over the cases, with its interval; nothing of no case."""
+    figures: Figures = {}
+    for name in scores[0] if scores else ():
+        figures |= interval_figures(
+            name, mean_interval([score[name] for score in scores], seed=seed)
+        )
+    return figures
+
+
+def interval_figures(name: str, interval: Interval) -> Figures:
+    """Return a figure and its interval for JSON."""
+    bounds = [interval.low, interval.high]
+    return {
+        name: finite(interval.value),
+        f"{name}_interval": bounds if all(math.isfinite(bound) for bound in bounds) else None,
+    }
 
 
 def median(values: Iterable[float]) -> float | None:

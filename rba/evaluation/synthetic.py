@@ -1,8 +1,10 @@
 """Cases with known truth, from rendered objects: a defect in one view, the other as reference."""
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +27,8 @@ class SyntheticSettings:
     Attributes:
         profile: Name or path of the mask profile.
         seed: Keys masks and defects.
-        smallest_truth: A mask whose content covers a smaller share of the reference is drawn anew.
+        smallest_truth: A mask whose content covers a smaller share of the reference picture is
+            drawn anew.
         smallest_matched: At least this share of the mask must have a match on the reference.
     """
 
@@ -46,11 +49,26 @@ def synthetic_cases(root: str | Path, count: int, settings: SyntheticSettings) -
         settings: Profile, seed, limits.
 
     Yields:
-        ``count`` cases with truth and correspondence mask; ``metadata["object"]`` names the object.
+        ``count`` cases with truth and correspondence mask. ``metadata["object"]`` names the object;
+        ``metadata["look_alikes"]`` says whether places of it look alike, if ``object.json`` does.
 
     Raises:
         InputError: If the folder holds no object, an object has no exact correspondence, or no mask
             can be placed on it.
+    """
+    folders = object_folders(root)
+    profile = load_profile(settings.profile)
+    for index in range(count):
+        turn, number = divmod(index, len(folders))
+        folder = open_object_folder(folders[number])
+        yield _make_case(folder, index, profile, settings, swapped=turn % 2 == 1)
+
+
+def object_folders(root: str | Path) -> list[Path]:
+    """List the object folders of a folder, sorted by name.
+
+    Raises:
+        InputError: If it is no folder, or holds none.
     """
     root = Path(root)
     if not root.is_dir():
@@ -58,11 +76,7 @@ def synthetic_cases(root: str | Path, count: int, settings: SyntheticSettings) -
     folders = sorted(path for path in root.iterdir() if path.is_dir())
     if not folders:
         raise InputError(f"{root} holds no object folder; render some with render_objects")
-    profile = load_profile(settings.profile)
-    for index in range(count):
-        turn, number = divmod(index, len(folders))
-        folder = open_object_folder(folders[number])
-        yield _make_case(folder, index, profile, settings, swapped=turn % 2 == 1)
+    return folders
 
 
 def exact_correspondence_mask(artifact_mask: np.ndarray, backward: np.ndarray) -> np.ndarray:
@@ -126,9 +140,26 @@ def _make_case(
                 correspondence_mask=truth.astype(np.float32),
                 task="view_synthesis",
                 generator="synthetic defect",
-                metadata={"object": folder.path.name, "image": first.name},
+                metadata={
+                    "object": folder.path.name,
+                    "image": first.name,
+                    **_look_alikes(folder.path),
+                },
             )
     raise InputError(
         f"{folder.path}: none of {_ATTEMPTS} masks has a match of at least "
         f"{settings.smallest_truth:.2%} of the reference; the views may share too little"
     )
+
+
+def _look_alikes(folder: Path) -> dict[str, bool]:
+    """Return what ``object.json`` says about look-alike places; nothing where it does not."""
+    path = folder / "object.json"
+    if not path.is_file():
+        return {}
+    try:
+        facts: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not readable JSON: {error}") from error
+    known = facts.get("look_alikes") if isinstance(facts, dict) else None
+    return {"look_alikes": known} if isinstance(known, bool) else {}

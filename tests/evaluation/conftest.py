@@ -1,5 +1,6 @@
 """Objects whose second view is the first one moved: every correspondence is known exactly."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,12 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
+from rba.case import Case
+from rba.evaluation.report import Report, evaluate
+from rba.evaluation.synthetic import SyntheticSettings, synthetic_cases
+from rba.inference.align import AlignmentSettings
+from rba.inference.request import RefinementSettings
+from rba.inference.sampler import SamplerSettings
 from rba.pictures import write_png
 from rba.rendering.files import write_correspondence
 from rba.settings import compose_config
@@ -25,7 +32,8 @@ def parts() -> tuple[Any, Any]:
         ["experiment=tiny", "data.alignment.shards=none", "data.refinement.shards=none"],
     )
     torch.manual_seed(0)
-    return instantiate(config.model.network).eval(), instantiate(config.model.scheduler)
+    network = instantiate(config.model.network, _convert_="all")
+    return network.eval(), instantiate(config.model.scheduler)
 
 
 def shifted_map(dx: int, dy: int) -> np.ndarray:
@@ -34,6 +42,38 @@ def shifted_map(dx: int, dy: int) -> np.ndarray:
     outside = ((positions < 0) | (positions > SIDE)).any(axis=-1)
     positions[outside] = np.nan
     return positions
+
+
+@pytest.fixture(scope="module")
+def cases(objects: Path) -> list[Case]:
+    """Four cases of three objects; the second has look-alike places, of the third it is unknown."""
+    made = list(synthetic_cases(objects, 4, SyntheticSettings()))
+    for index, known in ((0, False), (1, True), (3, False)):
+        facts = dict(made[index].metadata) | {"look_alikes": known}
+        made[index] = dataclasses.replace(made[index], metadata=facts)
+    return made
+
+
+@pytest.fixture(scope="session")
+def settings() -> RefinementSettings:
+    """One sampler step."""
+    return RefinementSettings(
+        sampler=SamplerSettings(num_inference_steps=1),
+        alignment=AlignmentSettings(num_inference_steps=1),
+        batch_size=3,
+    )
+
+
+@pytest.fixture(scope="module")
+def report(parts: tuple[Any, Any], cases: list[Case], settings: RefinementSettings) -> Report:
+    """Of the four cases, of which three are refined."""
+    seen: list[tuple[str, int, int]] = []
+    result = evaluate(
+        *parts, cases, settings, num_refined=3, progress=lambda *args: seen.append(args)
+    )
+    assert seen[:2] == [("align", 3, 4), ("align", 4, 4)]
+    assert ("refine, true region", 3, 3) in seen
+    return result
 
 
 @pytest.fixture(scope="session")

@@ -69,6 +69,18 @@ def test_points_without_match_are_left_out() -> None:
     assert truth[1:].all()
 
 
+def test_look_alikes_are_told_where_the_object_tells(objects: Path, tmp_path: Path) -> None:
+    shutil.copytree(objects, tmp_path / "set")
+    contents = {0: '{"look_alikes": true}', 1: '{"look_alikes": "many"}'}
+    for index, content in contents.items():
+        (tmp_path / "set" / f"object-{index:03d}" / "object.json").write_text(content)
+    cases = list(synthetic_cases(tmp_path / "set", 3, SyntheticSettings()))
+    assert [case.metadata.get("look_alikes") for case in cases] == [True, None, None]
+    (tmp_path / "set" / "object-000" / "object.json").write_text("{")
+    with pytest.raises(InputError, match=r"object\.json is not readable JSON"):
+        next(synthetic_cases(tmp_path / "set", 1, SyntheticSettings()))
+
+
 def test_mistakes_are_named(objects: Path, tmp_path: Path) -> None:
     settings = SyntheticSettings()
     with pytest.raises(InputError, match="is not a folder"):
