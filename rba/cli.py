@@ -43,6 +43,24 @@ def _parser() -> argparse.ArgumentParser:
     refine.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     refine.set_defaults(run=_refine)
 
+    evaluate = commands.add_parser("evaluate", help="measure a model on rendered objects")
+    evaluate.add_argument("--model", required=True, help="model directory, made by `rba export`")
+    evaluate.add_argument("--objects", required=True, help="folder made by render_objects.py")
+    evaluate.add_argument("--output", required=True, help="folder for figures, table and panels")
+    evaluate.add_argument("--calibrate-on", metavar="OBJECTS", help="other objects to find (t, l)")
+    evaluate.add_argument("--count", type=int, help="cases (default: one for each object)")
+    evaluate.add_argument("--calibration-count", type=int, help="cases to calibrate on (same)")
+    evaluate.add_argument("--refine", type=int, help="cases that are refined (default: all)")
+    evaluate.add_argument("--steps", type=int, default=20, help="sampler steps (default 20)")
+    evaluate.add_argument("--guidance-scale", type=float, default=5.0, help="default 5")
+    evaluate.add_argument("--max-magnification", type=float, default=4.0, help="default 4")
+    evaluate.add_argument("--calibration-steps", metavar="0,5,...", help="sampler steps to try")
+    evaluate.add_argument("--write-calibration", action="store_true", help="into the model")
+    evaluate.add_argument("--seed", type=int, default=0)
+    evaluate.add_argument("--batch-size", type=int, default=8, help="default 8")
+    evaluate.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    evaluate.set_defaults(run=_evaluate)
+
     export = commands.add_parser("export", help="write a training checkpoint as a model directory")
     export.add_argument("--checkpoint", required=True, help="runs/NAME/checkpoints/step_*.ckpt")
     export.add_argument("--output", required=True, help="new folder")
@@ -64,6 +82,13 @@ def _refine(options: argparse.Namespace) -> None:
 
     given = {key: value for key, value in vars(options).items() if key != "run"}
     run_refine(RefineCommand(**given))
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from rba.evaluation.command import EvaluateCommand, run_evaluate
+
+    given = {key: value for key, value in vars(options).items() if key != "run"}
+    run_evaluate(EvaluateCommand(**given))
 
 
 def _export(options: argparse.Namespace) -> None:

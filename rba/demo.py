@@ -108,6 +108,7 @@ class Demo:
     def evaluate(self) -> None:
         """Calibrate on training pictures, measure on held-out ones, draw the panel."""
         from rba.evaluation.calibration import case_batches
+        from rba.evaluation.command import print_progress
         from rba.evaluation.report import evaluate
         from rba.inference.grid import GridSettings, calibrate
         from rba.inference.panel import panel
@@ -136,7 +137,6 @@ class Demo:
             GridSettings(steps=tuple(config.calibration_steps), seed=config.seed),
         )
         step, layer = calibration.best
-        print(f"calibrated: sampler step {step}, layer {layer}, mIoU {calibration.gamma.max():.3f}")
         pipeline.register_to_config(sampler_step_index=step, layer=layer)
         pipeline.write(self.model)
 
@@ -147,7 +147,7 @@ class Demo:
             cases,
             pipeline.settings(**changes),
             num_refined=config.num_refined,
-            progress=_print_progress,
+            progress=print_progress,
         )
         self.metrics = report.metrics | {"calibration": calibration.to_dict()}
         shown = config.num_shown
@@ -211,6 +211,8 @@ class Demo:
         self.out.mkdir(parents=True)
 
     def _finish(self) -> None:
+        from rba.evaluation.summary import summary
+
         peak = max(
             resource.getrusage(who).ru_maxrss
             for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
@@ -221,30 +223,6 @@ class Demo:
         (self.out / "metrics.json").write_text(text)
         print(summary(self.metrics))
         print(f"\nwrote {self.out}/metrics.json and {self.out}/panel.png: look at the picture")
-
-
-def summary(metrics: dict[str, Any]) -> str:
-    """Return the figures as two small tables."""
-    lines = [
-        f"\nalignment on {metrics['num_pairs']} held-out pairs",
-        f"{'':20}{'mIoU':>8}{'hit':>8}",
-    ]
-    for name, scores in metrics["alignment"].items():
-        lines.append(f"{name:20}{scores['miou']:8.3f}{scores['hit_rate']:8.3f}")
-    lines += [
-        f"\nrefinement of {metrics['num_refined']} of them, in the hole",
-        f"{'':20}{'PSNR dB':>8}{'SSIM':>8}",
-    ]
-    for name, scores in metrics["refinement"].items():
-        lines.append(f"{name:20}{scores['psnr_in_hole']:8.2f}{scores['ssim_in_hole']:8.3f}")
-    lines.append(
-        f"\nlargest change outside the feathered mask: {metrics['max_change_outside_mask']}"
-    )
-    return "\n".join(lines)
-
-
-def _print_progress(what: str, done: int, total: int) -> None:
-    print(f"{what}: {done}/{total}", flush=True)
 
 
 def main() -> None:

@@ -39,11 +39,14 @@ def test_the_demo_writes_panel_and_figures_in_their_form(tmp_path: Path) -> None
     assert metrics["num_pairs"] == 4
     assert set(metrics["alignment"]) == {"model", "uniform", "same_position", "cross_correlation"}
     for scores in metrics["alignment"].values():
-        assert 0 <= scores["miou"] <= 1
+        low, high = scores["miou_interval"]
+        assert 0 <= low <= scores["miou"] <= high <= 1
         assert 0 <= scores["hit_rate"] <= 1
     assert set(metrics["refinement"]) == {
         "defect",
         "right_reference",
+        "true_region",
+        "whole_reference",
         "wrong_reference",
         "no_reference",
     }
