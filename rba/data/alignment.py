@@ -67,6 +67,16 @@ class AlignmentSettings:
         if not 0.0 < self.min_visible <= 1.0:
             raise InputError(f"alignment.min_visible={self.min_visible}; give above 0, at most 1")
 
+    def eased(self, difficulty: float) -> "AlignmentSettings":
+        """Return settings whose reference is closer to the target; 1 leaves them as they are."""
+        scale = self.reference_scale
+        return dataclasses.replace(
+            self,
+            reference_scale=scale and tuple(float(value) ** difficulty for value in scale),
+            warp=self.warp.eased(difficulty),
+            reference_color=self.reference_color.eased(difficulty),
+        )
+
 
 class AlignmentExamples:
     """Make alignment examples, each a pure function of (record, draw)."""

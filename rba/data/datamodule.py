@@ -1,6 +1,7 @@
 """The LightningDataModule of the alternating stream; the only room of the data that knows
 Lightning."""
 
+import dataclasses
 import functools
 import logging
 from collections.abc import Mapping
@@ -11,11 +12,12 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from rba.batch import Batch, Mode
-from rba.data.alignment import AlignmentExamples
+from rba.data.alignment import AlignmentExamples, AlignmentSettings
 from rba.data.alternation import ModePattern
+from rba.data.curriculum import Curriculum, CurriculumExamples
 from rba.data.order import SampleOrder
-from rba.data.recipe import MaskSettings, MaskSource, Recipe
-from rba.data.refinement import RefinementExamples
+from rba.data.recipe import MaskSettings, ProfileMasks, Recipe
+from rba.data.refinement import RefinementExamples, RefinementSettings
 from rba.data.shards import ShardSet
 from rba.data.sources import AlignmentSource, LoaderSettings, RefinementSource
 from rba.data.stream import (
@@ -45,6 +47,7 @@ class AlternatingDataModule(LightningDataModule):
         pattern: Which mode a step has.
         masks: Where artifact masks come from.
         seed: The run's seed. Validation does not depend on it.
+        curriculum: Easy examples first; validation is always at full difficulty.
         **loader: The fields of `LoaderSettings`.
     """
 
@@ -56,13 +59,15 @@ class AlternatingDataModule(LightningDataModule):
         pattern: ModePattern | Mapping[str, int],
         masks: MaskSettings,
         seed: int,
-        **loader: int,
+        curriculum: Curriculum | None = None,
+        **loader: Any,
     ) -> None:
         super().__init__()
         self.alignment = alignment
         self.refinement = refinement
         self.pattern = pattern if isinstance(pattern, ModePattern) else ModePattern(**pattern)
         self.masks = masks
+        self.curriculum = curriculum or Curriculum()
         self.loader = LoaderSettings(**loader)
         self.seed = seed
 
@@ -77,7 +82,7 @@ class AlternatingDataModule(LightningDataModule):
         return self._open_validation_shards()
 
     @functools.cached_property
-    def mask_source(self) -> MaskSource:
+    def mask_source(self) -> ProfileMasks:
         """Where artifact masks come from."""
         return self.masks.source()
 
@@ -151,7 +156,12 @@ class AlternatingDataModule(LightningDataModule):
             mode: self._mode_stream(shards, validation=False)
             for mode, shards in self.train_shards.items()
         }
-        return AlternatingStream(streams, self.pattern, self._split(world_size, rank))
+        return AlternatingStream(
+            streams,
+            self.pattern,
+            self._split(world_size, rank),
+            shuffle_references=self.loader.shuffle_references,
+        )
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the endless loader, starting at the trainer's optimiser step."""
@@ -255,17 +265,33 @@ class AlternatingDataModule(LightningDataModule):
 
     def _mode_stream(self, shards: ShardSet, *, validation: bool) -> ModeStream:
         mode = shards.kind
-        recipe = self._recipe(mode, validation=validation)
+        recipe, source = self._recipe(mode, validation=validation), self._sources()[mode]
+        maker = functools.partial(_examples, source.settings, recipe, self.mask_source)
         make: ExampleMaker
-        if mode is Mode.ALIGNMENT:
-            make = AlignmentExamples(self.alignment.settings, recipe)
+        if validation:
+            make = maker(1.0, 1.0, complete_reference=True)
         else:
-            make = RefinementExamples(
-                self.refinement.settings, recipe, complete_reference=validation
-            )
-        window = self._sources()[mode].shuffle_window
-        order = SampleOrder(recipe.seed, recipe.namespace, shards.sizes, window)
+            make = CurriculumExamples(self.curriculum, maker)
+        order = SampleOrder(recipe.seed, recipe.namespace, shards.sizes, source.shuffle_window)
         return ModeStream(shards, order, make)
+
+
+def _examples(
+    settings: AlignmentSettings | RefinementSettings,
+    recipe: Recipe,
+    masks: ProfileMasks,
+    difficulty: float,
+    area_factor: float,
+    *,
+    complete_reference: bool = False,
+) -> ExampleMaker:
+    """Make the examples of one difficulty (see `Curriculum`)."""
+    recipe = dataclasses.replace(recipe, masks=masks.scaled(area_factor))
+    if isinstance(settings, AlignmentSettings):
+        return AlignmentExamples(settings.eased(difficulty), recipe)
+    return RefinementExamples(
+        settings.eased(difficulty), recipe, complete_reference=complete_reference
+    )
 
 
 def _whole_batch(batch: Any) -> Any:

@@ -27,7 +27,7 @@ class MaskSettings:
     profile: str = "pal"
     area_factor: float = 1.0
 
-    def source(self) -> MaskSource:
+    def source(self) -> "ProfileMasks":
         """Load the profile.
 
         Raises:
@@ -47,6 +47,10 @@ class ProfileMasks:
     ) -> np.ndarray:
         """Draw a height x width bool mask."""
         return generate_mask(self.profile, rng, height, width, inside=inside)
+
+    def scaled(self, area_factor: float) -> "ProfileMasks":
+        """Return the source with all areas multiplied."""
+        return ProfileMasks(self.profile.scaled(area_factor))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

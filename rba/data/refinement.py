@@ -75,6 +75,15 @@ class RefinementSettings:
         if self.mask_attempts < 1:
             raise InputError(f"refinement.mask_attempts={self.mask_attempts}; give at least 1")
 
+    def eased(self, difficulty: float) -> "RefinementSettings":
+        """Return settings whose region is closer to the target; 1 leaves them as they are."""
+        return dataclasses.replace(
+            self,
+            region_jitter=self.region_jitter * difficulty,
+            warp=self.warp.eased(difficulty),
+            reference_color=self.reference_color.eased(difficulty),
+        )
+
 
 class RefinementExamples:
     """Make refinement examples, each a pure function of (record, draw).

@@ -61,6 +61,8 @@ class LoaderSettings:
         num_workers: Loader processes a rank; 0 loads in the training process.
         prefetch: Micro-batches that each worker makes ahead.
         num_validation_samples: Validation samples a shard set, at most.
+        shuffle_references: Give each training example the reference of its neighbour in the
+            micro-batch: a control that cannot learn to use references.
 
     Raises:
         InputError: If a number is out of bounds.
@@ -73,8 +75,14 @@ class LoaderSettings:
     num_workers: int = 0
     prefetch: int = 2
     num_validation_samples: int = 64
+    shuffle_references: bool = False
 
     def __post_init__(self) -> None:
+        if self.shuffle_references and self.per_device_batch < 2:
+            raise InputError(
+                f"data.shuffle_references=true needs a neighbour, but per_device_batch="
+                f"{self.per_device_batch}; give at least 2"
+            )
         for name, least in (("num_workers", 0), ("prefetch", 1), ("num_validation_samples", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"data.{name}={getattr(self, name)}; give at least {least}")

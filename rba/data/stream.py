@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import cv2
+import numpy as np
 from torch.utils.data import Dataset, Sampler
 
 from rba.batch import Batch, Example, Mode
@@ -126,14 +127,21 @@ class AlternatingStream(Dataset[Batch]):
         streams: The stream of each mode that the pattern uses.
         pattern: Which mode a step has.
         split: How the global batch is divided.
+        shuffle_references: See `LoaderSettings`.
     """
 
     def __init__(
-        self, streams: dict[Mode, ModeStream], pattern: ModePattern, split: BatchSplit
+        self,
+        streams: dict[Mode, ModeStream],
+        pattern: ModePattern,
+        split: BatchSplit,
+        *,
+        shuffle_references: bool = False,
     ) -> None:
         self.streams = streams
         self.pattern = pattern
         self.split = split
+        self.shuffle_references = shuffle_references
 
     def __getitem__(self, micro_step: int) -> Batch:
         step, micro = divmod(micro_step, self.split.accumulation)
@@ -141,7 +149,24 @@ class AlternatingStream(Dataset[Batch]):
         first = self.pattern.mode_step(step) * self.split.global_batch
         stream = self.streams[mode]
         examples = [stream.example(first + slot) for slot in self.split.slots(micro)]
+        if self.shuffle_references:
+            examples = _with_neighbours_references(examples)
         return Batch.collate(mode, examples)
+
+
+def _with_neighbours_references(examples: list[Example]) -> list[Example]:
+    """Give each example the reference of the next; no match is known any more."""
+    neighbours = [*examples[1:], examples[0]]
+    return [
+        dataclasses.replace(
+            example,
+            reference=other.reference,
+            reference_mask=other.reference_mask,
+            correspondence_mask=np.zeros_like(other.correspondence_mask),
+            correspondence_known=False,
+        )
+        for example, other in zip(examples, neighbours, strict=True)
+    ]
 
 
 class StepSampler(Sampler[int]):

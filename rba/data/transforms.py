@@ -44,6 +44,11 @@ class ColorSettings:
             if not 0.0 <= value <= high:
                 raise InputError(f"color.{field.name}={value}; give 0 to {high:g}")
 
+    def eased(self, difficulty: float) -> "ColorSettings":
+        """Return these strengths times ``difficulty`` in [0, 1]."""
+        names = [field.name for field in dataclasses.fields(self)]
+        return ColorSettings(**{name: getattr(self, name) * difficulty for name in names})
+
 
 class ColorAugmentation:
     """Change a picture's colours and sharpness as a pure function of a generator."""

@@ -50,6 +50,16 @@ class WarpSettings:
             if not 0.0 <= getattr(self, name) <= high:
                 raise InputError(f"warp.{name}={getattr(self, name)}; give 0 to {high:g}")
 
+    def eased(self, difficulty: float) -> "WarpSettings":
+        """Return these ranges, shrunk towards no change; 1 leaves them, 0 leaves nothing."""
+        return dataclasses.replace(
+            self,
+            rotation=self.rotation * difficulty,
+            scale=tuple(float(value) ** difficulty for value in self.scale),
+            perspective=self.perspective * difficulty,
+            translation=self.translation * difficulty,
+        )
+
 
 def check_range(name: str, value: Sequence[float], low: float, high: float) -> None:
     """Check a setting of the form ``[smallest, largest]``.

@@ -11,7 +11,7 @@ from rba.batch import Batch
 from rba.draws import keyed_generator
 from rba.errors import InputError
 
-PREDICTION_TYPES = ("epsilon", "v_prediction")
+PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ class Objective:
         kind = scheduler.config.prediction_type
         if kind not in PREDICTION_TYPES:
             raise InputError(
-                f"prediction_type={kind!r} is unknown; choose {' or '.join(PREDICTION_TYPES)}"
+                f"prediction_type={kind!r} is unknown; choose {', '.join(PREDICTION_TYPES)}"
             )
 
 
@@ -109,10 +109,15 @@ def draw_step(
 
 
 def regression_target(scheduler: Any, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-    """Return what the network must predict: the noise, or the velocity (``v_prediction``)."""
-    if scheduler.config.prediction_type == "v_prediction":
+    """Return what the network must predict.
+
+    The noise (``epsilon``), the velocity (``v_prediction``) or the clean latents (``sample``: the
+    only one that does not make a narrow network carry the noise of all latent channels).
+    """
+    kind = scheduler.config.prediction_type
+    if kind == "v_prediction":
         return scheduler.get_velocity(latents, noise, timesteps)
-    return noise
+    return latents if kind == "sample" else noise
 
 
 def sample_losses(

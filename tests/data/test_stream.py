@@ -175,3 +175,15 @@ def test_a_batch_that_cannot_be_divided_names_the_nearest():
         BatchSplit(global_batch=7, per_device_batch=3, world_size=8)
     with pytest.raises(InputError, match="per_device_batch=0"):
         BatchSplit(global_batch=8, per_device_batch=0)
+
+
+def test_shuffled_references_are_the_neighbours_and_have_no_known_match(build) -> None:
+    plain, shuffled = build(), build()
+    shuffled.shuffle_references = True
+    for item in range(2):
+        right, wrong = plain[item], shuffled[item]
+        assert torch.equal(right.image, wrong.image)
+        assert torch.equal(right.artifact_mask, wrong.artifact_mask)
+        assert torch.equal(right.reference.roll(-1, 0), wrong.reference)
+        assert not torch.equal(right.reference, wrong.reference)
+        assert not wrong.correspondence_known.any()

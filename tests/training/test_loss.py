@@ -112,5 +112,5 @@ def test_values_out_of_range_are_refused_by_name(wrong: dict) -> None:
 def test_a_schedule_that_contradicts_the_objective_is_refused() -> None:
     with pytest.raises(InputError, match="num_train_timesteps=100"):
         Objective().check(DDIMScheduler(num_train_timesteps=100))
-    with pytest.raises(InputError, match="prediction_type='sample'"):
-        Objective().check(DDIMScheduler(prediction_type="sample"))
+    with pytest.raises(InputError, match="prediction_type='flow'"):
+        Objective().check(DDIMScheduler(prediction_type="flow"))
