@@ -210,7 +210,7 @@ def _chosen(pipeline: RefineByAlignPipeline, calibration: Calibration) -> Alignm
 def _store(pipeline: RefineByAlignPipeline, calibration: Calibration, folder: Path) -> None:
     step, layer = calibration.best
     pipeline.register_to_config(sampler_step_index=step, layer=layer)
-    pipeline.write(folder)
+    pipeline.write_settings(folder)
     print(f"stored sampler step {step}, layer {layer} in {folder}", flush=True)
 
 
