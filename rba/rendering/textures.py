@@ -1,5 +1,6 @@
 """Photographs that objects are covered with, split by picture into training and held-out ones."""
 
+import dataclasses
 import hashlib
 import importlib.util
 from pathlib import Path
@@ -12,19 +13,39 @@ from rba.pictures import list_images, read_image
 
 SPLITS = ("all", "train", "heldout")
 
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WheelPhoto:
+    """A photograph inside the scikit-image wheel.
+
+    Attributes:
+        file: Its name in the folder of ``skimage.data``.
+        author: Who took or published it.
+        licence: What its documentation states.
+    """
+
+    file: str
+    author: str
+    licence: str
+
+
+_PUBLIC, _CC0 = "public domain", "CC0"
+
 # The photographs inside the scikit-image wheel whose documentation states the public domain or CC0
 # (skimage.data, version 0.26). Others of its pictures state no licence and are never used.
 WHEEL_PHOTOS = {
-    "astronaut": "astronaut.png",  # NASA, public domain
-    "brick": "brick.png",  # CC0Textures, CC0
-    "camera": "camera.png",  # Lav Varshney, CC0
-    "chelsea": "chelsea.png",  # Stefan van der Walt, CC0
-    "coffee": "coffee.png",  # Rachel Michetti, CC0
-    "grass": "grass.png",  # DeviantArt (see skimage.data.grass), CC0
-    "gravel": "gravel.png",  # CC0Textures, CC0
-    "hubble_deep_field": "hubble_deep_field.jpg",  # NASA, public domain
-    "retina": "retina.jpg",  # Häggström, CC0
-    "rocket": "rocket.jpg",  # SpaceX, public domain
+    "astronaut": WheelPhoto(file="astronaut.png", author="NASA", licence=_PUBLIC),
+    "brick": WheelPhoto(file="brick.png", author="CC0Textures", licence=_CC0),
+    "camera": WheelPhoto(file="camera.png", author="Lav Varshney", licence=_CC0),
+    "chelsea": WheelPhoto(file="chelsea.png", author="Stefan van der Walt", licence=_CC0),
+    "coffee": WheelPhoto(file="coffee.png", author="Rachel Michetti", licence=_CC0),
+    "grass": WheelPhoto(
+        file="grass.png", author="DeviantArt (see skimage.data.grass)", licence=_CC0
+    ),
+    "gravel": WheelPhoto(file="gravel.png", author="CC0Textures", licence=_CC0),
+    "hubble_deep_field": WheelPhoto(file="hubble_deep_field.jpg", author="NASA", licence=_PUBLIC),
+    "retina": WheelPhoto(file="retina.jpg", author="Häggström", licence=_CC0),
+    "rocket": WheelPhoto(file="rocket.jpg", author="SpaceX", licence=_PUBLIC),
 }
 WHEEL_HELDOUT = frozenset({"brick", "coffee", "rocket"})
 
@@ -83,7 +104,9 @@ def _wheel_files() -> dict[str, Path]:
         raise InputError("textures=null needs scikit-image installed; or give textures=DIR")
     folder = Path(next(iter(spec.submodule_search_locations))) / "data"
     files = {
-        name: folder / file for name, file in WHEEL_PHOTOS.items() if (folder / file).is_file()
+        name: folder / photo.file
+        for name, photo in WHEEL_PHOTOS.items()
+        if (folder / photo.file).is_file()
     }
     if not files.keys() & WHEEL_HELDOUT or not files.keys() - WHEEL_HELDOUT:
         raise InputError(
