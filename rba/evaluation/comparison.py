@@ -68,6 +68,11 @@ def look_alike_figures(cases: Sequence[CaseScores], seed: int = 0) -> dict[str, 
     return {name: figures(group, seed) for name, group in groups.items() if group}
 
 
+def pair_name(first: str, kind: Kind, second: str) -> str:
+    """Return a comparison's name, ``A_minus_B`` or ``A_over_B``."""
+    return f"{first}_{_WORD[kind]}_{second}"
+
+
 def _means(cases: Sequence[Mapping[str, Scores]], seed: int) -> dict[str, Figures]:
     names = dict.fromkeys(name for case in cases for name in case)
     return {
@@ -87,5 +92,5 @@ def _compare(
         if both:
             ones, others = ([case[name][figure] for case in both] for name in (first, second))
             interval = paired_interval(ones, others, kind, seed=seed)
-            compared[f"{first}_{_WORD[kind]}_{second}"] = interval_figures(figure, interval)
+            compared[pair_name(first, kind, second)] = interval_figures(figure, interval)
     return compared

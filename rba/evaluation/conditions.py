@@ -23,6 +23,14 @@ from rba.metrics.region import truth_mask
 from rba.models.network import RefinementNetwork
 
 RIGHT = "right_reference"
+CONDITIONS = (
+    "defect",  # before refinement
+    RIGHT,
+    "true_region",
+    "whole_reference",
+    "wrong_reference",
+    "no_reference",
+)
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, cases done, cases in all)."""
 
