@@ -1,7 +1,7 @@
 # `make` lists the targets. PIP_ARGS goes to pip (an index of CPU builds, a proxy); PYTHON chooses
 # the interpreter; a torch that PYTHON or .venv already has is kept where it is in the range.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all check format clean
+.PHONY: help install demo tiny-model test test-all check format clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 VENV := .venv
@@ -23,8 +23,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(RUN) -m pip install --constraint $(VENV)/constraints.txt $(PIP_ARGS) --editable '.[dev]'
 	@touch $@
 
-demo: install  ## render, build shards, train, resume, export, align, refine: runs/demo/
-	$(RUN) -m rba.demo $(DEMO_ARGS)
+demo: install  ## fine-tune the shipped model, export, align, refine: runs/demo/ (FROM_SCRATCH=1)
+	$(RUN) -m rba.demo $(if $(FROM_SCRATCH),from_scratch=true) $(DEMO_ARGS)
+
+tiny-model: install  ## reproduce the shipped model: runs/tiny-model/ (hours; goes on after a stop)
+	$(RUN) -m rba.tiny_model $(TINY_ARGS)
 
 test: install  ## the fast tests (under 10 minutes on 2 cores)
 	$(RUN) -m pytest -m 'not slow' $(PYTEST_ARGS)

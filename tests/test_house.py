@@ -20,13 +20,17 @@ ROWS: dict[int, tuple[str, ...]] = {
     2: ("data", "models", "matching"),
     3: ("inference",),
     4: ("training", "evaluation"),
-    5: ("settings", "app", "demo", "cli"),
+    5: ("settings", "app", "workflow", "demo", "tiny_model", "cli"),
     6: ("train",),
 }
 ROW_OF = {room: row for row, rooms in ROWS.items() for room in rooms}
 
-# Beyond the rows: the demo composes the same configurations that the commands take.
-ALSO_ALLOWED = {"demo": ("rba.settings",)}
+# Beyond the rows: what runs the commands composes the same configurations that they take.
+ALSO_ALLOWED = {
+    "workflow": ("rba.settings",),
+    "demo": ("rba.settings", "rba.workflow"),
+    "tiny_model": ("rba.settings", "rba.workflow"),
+}
 
 # What a script of data_tools/ may import of the framework (prefixes), and what not.
 TOOLS_MAY_IMPORT = (
@@ -42,7 +46,7 @@ TOOLS_MAY_NOT_IMPORT = ("rba.data.datamodule",)
 FENCES: dict[str, tuple[str, ...]] = {
     "lightning": ("rba/training/", "rba/data/datamodule.py", "train.py"),
     "hydra": ("train.py", "data_tools/", "rba/settings.py"),
-    "omegaconf": ("train.py", "data_tools/", "rba/settings.py", "rba/demo.py"),
+    "omegaconf": ("train.py", "data_tools/", "rba/settings.py"),
     "webdataset": ("rba/data/", "data_tools/"),
     "albumentations": ("rba/data/transforms.py",),
     "gradio": ("rba/app/",),

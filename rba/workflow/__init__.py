@@ -1,0 +1,1 @@
+"""What the demo and the reproduction of the tiny model share."""

@@ -1,0 +1,84 @@
+"""Rendered data and the shards made of it, as commands."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from rba.workflow.commands import overrides
+from rba.workflow.steps import Command
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RenderedData:
+    """Rendered objects and photos, and the shards made of them (``conf/rendered/``).
+
+    ``DATA/train/objects``, ``DATA/train/photos``, ``DATA/calibration`` and ``DATA/test`` hold
+    pictures; ``DATA/shards/alignment``, ``refinement`` and ``validation`` the shards.
+
+    Attributes:
+        style: Settings of ``data_tools/render_objects.py`` that all sets share.
+        train: Settings of the training set alone, photos among them.
+        calibration: Those of the set on which sampler step and layer are chosen.
+        test: Those of the set that is measured on.
+        workers: Rendering processes.
+        shortest_side: Photos with a shorter side are left out of the alignment shards, pixels.
+        samples_per_shard: Samples a shard.
+    """
+
+    style: dict[str, Any]
+    train: dict[str, Any]
+    calibration: dict[str, Any]
+    test: dict[str, Any]
+    workers: int
+    shortest_side: int
+    samples_per_shard: int
+
+    def folders(self, data: Path) -> dict[str, tuple[Path, ...]]:
+        """Return the folders of pictures of each set."""
+        return {
+            "train": (data / "train" / "objects", data / "train" / "photos"),
+            "calibration": (data / "calibration",),
+            "test": (data / "test",),
+        }
+
+    def render(self, data: Path) -> dict[str, Command]:
+        """Return the command that renders each set."""
+        commands: dict[str, Command] = {}
+        for name, (objects, *photos) in self.folders(data).items():
+            settings: dict[str, Any] = {"out": objects, **self.style, **getattr(self, name)}
+            if photos:
+                settings["photos_out"] = photos[0]
+            words = overrides({**settings, "workers": self.workers})
+            commands[name] = ("data_tools/render_objects.py", *words)
+        return commands
+
+    def shards(self, data: Path) -> dict[str, Command]:
+        """Return the command that builds each set of shards.
+
+        Alignment shards hold the training set's photos and, with their masks, its object views.
+        """
+        out = shard_folders(data)
+        alignment = {"images": data / "train", "shortest_side": self.shortest_side}
+        refinement = {
+            "refinement": data / "train" / "objects",
+            "validation": data / "calibration",
+        }
+        last = {"samples_per_shard": self.samples_per_shard}
+        return {
+            "alignment": (
+                "data_tools/build_alignment_shards.py",
+                *overrides({**alignment, "out": out["alignment"], **last}),
+            ),
+            **{
+                name: (
+                    "data_tools/build_refinement_shards.py",
+                    *overrides({"objects": objects, "out": out[name], **last}),
+                )
+                for name, objects in refinement.items()
+            },
+        }
+
+
+def shard_folders(data: Path) -> dict[str, Path]:
+    """Return the folders of the shards of both modes and of validation."""
+    return {name: data / "shards" / name for name in ("alignment", "refinement", "validation")}
