@@ -24,6 +24,8 @@ SMALLER = {
     "max_steps=2000": "max_steps=2 global_batch=2 per_device_batch=2 data.num_workers=0",
     "step_00002000": "step_00000002",
     "--output refined.png": "--output refined.png --steps 2",
+    "count=100": "count=2 size=96",
+    "--output report": "--output report --steps 1 --calibration-steps 0",
 }
 
 
@@ -82,13 +84,14 @@ def run(command: str, folder: Path) -> str:
 @pytest.mark.slow
 def test_every_command_in_order_and_the_python_example(workplace: Path) -> None:
     ran = [command for command in commands() if run(command, workplace) is not None]
-    assert len(ran) == 7
+    assert len(ran) == 10
     refined = cv2.imread(str(workplace / "refined.png"))
     before = cv2.imread(str(workplace / "image.png"))
     assert refined.shape == before.shape
     assert np.array_equal(refined[:16], before[:16])
     assert not np.array_equal(refined, before)
     assert (workplace / "steps" / "panel.png").is_file()
+    assert (workplace / "report" / "worst.png").is_file()
     (script,) = blocks("python")
     script = script.replace('.to("cuda")', '.to("cpu")') + "\nprint(result.image.shape)\n"
     (workplace / "example.py").write_text(script)
