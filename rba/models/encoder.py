@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersModel
 
 from rba.errors import InputError
+from rba.models.positions import sincos_embedding
 from rba.models.sources import (
     Architecture,
     check_source,
@@ -14,6 +15,9 @@ from rba.models.sources import (
     refuse_unknown,
     require_same,
 )
+
+# Larger than what the pixels give a random encoder: at first, tokens are told apart by place.
+_POSITION_SCALE = 1.0
 
 Encoder = Dinov2Model | Dinov2WithRegistersModel
 
@@ -24,6 +28,8 @@ _STD = (0.229, 0.224, 0.225)
 
 def load_encoder(source: str | None, architecture: Architecture | None = None) -> Encoder:
     """Load DINOv2 (S, B, L, g; with or without registers), or build it with random weights.
+
+    Position embeddings that are not loaded start as sines and cosines (`sincos_embedding`).
 
     Args:
         source: Local transformers folder or hub id; None builds from ``architecture``.
@@ -36,7 +42,7 @@ def load_encoder(source: str | None, architecture: Architecture | None = None) -
         if architecture is None:
             raise InputError("the encoder has neither a source nor an architecture; set one")
         refuse_unknown("the encoder", architecture, Dinov2Config().to_dict())
-        return Dinov2Model(Dinov2Config(**{key: _listed(v) for key, v in architecture.items()}))
+        return _from_scratch({key: _listed(value) for key, value in architecture.items()})
     check_source(source, "")
     try:
         config, _ = Dinov2Config.get_config_dict(source)
@@ -54,6 +60,17 @@ def load_encoder(source: str | None, architecture: Architecture | None = None) -
         )
     require_same("the encoder", source, architecture or {}, config)
     return load_pretrained(kind, source)
+
+
+def _from_scratch(architecture: dict[str, Any]) -> Dinov2Model:
+    config = Dinov2Config(**architecture)
+    encoder = Dinov2Model(config)
+    side = config.image_size // config.patch_size  # pyright: ignore
+    if config.hidden_size % 4 == 0:
+        embeddings: Any = encoder.embeddings
+        places = embeddings.position_embeddings.data
+        places[0, 1:] = _POSITION_SCALE * sincos_embedding(side, config.hidden_size).to(places)
+    return encoder
 
 
 def patch_tokens(encoder: nn.Module, images: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from rba.models.encoder import num_tokens, patch_tokens
 from rba.models.parts import describe_part
+from rba.models.positions import MAX_POSITION_CHANNELS, position_grid
 from rba.models.unet import cross_attention_layers
 
 PARTS = ("autoencoder", "encoder", "connector", "unet")
@@ -19,7 +20,8 @@ class RefinementNetwork(nn.Module):
         autoencoder: `AutoencoderKL` or `PatchAutoencoder`; always frozen.
         encoder: `Dinov2Model`; frozen unless ``train_encoder``.
         connector: `Connector`.
-        unet: `UNet2DConditionModel` whose input is ``[noisy, mask, masked image]`` latents.
+        unet: `UNet2DConditionModel` whose input is ``[noisy, mask, masked image]`` latents, and
+            where its ``in_channels`` leave 4, 8, ... 32 beyond them, a `position_grid`.
         reference_size: Side R of the reference in pixels.
         train_encoder: Train the encoder too (where no pretrained one of the size exists).
 
@@ -57,6 +59,8 @@ class RefinementNetwork(nn.Module):
     def _check_widths(self) -> None:
         unet, connector = _config(self.unet), _config(self.connector)
         expected = 2 * self.latent_channels + 1
+        if self.num_position_channels in range(4, MAX_POSITION_CHANNELS + 1, 4):
+            expected = unet["in_channels"]
         pairs = {
             "unet.in_channels [noisy, mask, masked image]": (unet["in_channels"], expected),
             "unet.out_channels": (unet["out_channels"], self.latent_channels),
@@ -75,6 +79,11 @@ class RefinementNetwork(nn.Module):
         """Pixels a latent cell along one axis: 8 for Stable Diffusion."""
         config = _config(self.autoencoder)
         return config.get("patch_size") or 2 ** (len(config["block_out_channels"]) - 1)
+
+    @property
+    def num_position_channels(self) -> int:
+        """Channels of the U-Net's input that tell a cell its place; 0 for Stable Diffusion."""
+        return _config(self.unet)["in_channels"] - (2 * self.latent_channels + 1)
 
     @property
     def latent_channels(self) -> int:
@@ -140,7 +149,12 @@ class RefinementNetwork(nn.Module):
             [B, C, h, w]: noise, velocity or clean latents, as the schedule's ``prediction_type``
             says.
         """
-        stacked = torch.cat([noisy, latent_mask.to(noisy.dtype), masked_latents], dim=1)
+        inputs = [noisy, latent_mask.to(noisy.dtype), masked_latents]
+        if self.num_position_channels:
+            height, width = noisy.shape[-2:]
+            grid = position_grid(height, width, self.num_position_channels, noisy)
+            inputs.append(grid.expand(len(noisy), -1, -1, -1))
+        stacked = torch.cat(inputs, dim=1)
         return self.unet(stacked, timesteps, encoder_hidden_states=tokens).sample
 
     def cross_attention_layers(self) -> list[tuple[str, nn.Module]]:
