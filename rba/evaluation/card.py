@@ -160,14 +160,12 @@ def _data(facts: CardFacts) -> list[str]:
         (photo.name, photo.author, photo.licence, "test" if photo.heldout else "training")
         for photo in facts.photos
     ]
-    corners = ", ".join(map(str, facts.heldout_corners))
     return [
         "",
         "## Data",
         "",
         "Rendered objects, printed over with letters, logos and patterns, and photos; every "
-        "correspondence is exact. No picture, letter or logo of the test objects was seen in "
-        "training. Settings of `data_tools/render_objects.py` (- = its default):",
+        "correspondence is exact. Settings of `data_tools/render_objects.py` (- = its default):",
         "",
         *table(("setting", *facts.data), rows),
         "",
@@ -177,8 +175,21 @@ def _data(facts: CardFacts) -> list[str]:
             else ["Surfaces show pictures of the user, of which nothing is known here."]
         ),
         "",
-        f"Letters and digits of the test objects alone: {' '.join(sorted(facts.heldout_letters))}. "
-        f"Stars and polygons of the test objects alone: those with {corners} corners.",
+        *_heldout(facts),
+    ]
+
+
+def _heldout(facts: CardFacts) -> list[str]:
+    """Say what the test objects have that no training object had."""
+    training, test = (facts.data.get(name, {}) for name in ("training", "test"))
+    if (training.get("split"), test.get("split")) != ("train", "heldout"):
+        return ["Training and test share pictures, letters and logos: nothing was held out."]
+    shapes = [shape for shape in test.get("shapes", ()) if shape not in training.get("shapes", ())]
+    return [
+        "Never seen in training, on test objects only: the pictures above; the letters and digits "
+        f"{' '.join(sorted(facts.heldout_letters))}; stars and polygons with "
+        f"{', '.join(map(str, facts.heldout_corners))} corners; "
+        f"the shapes {', '.join(shapes) or '(none)'}.",
     ]
 
 
@@ -189,7 +200,7 @@ def _limits(facts: CardFacts) -> list[str]:
         "",
         f"- It sees crops of {facts.image_size} px and paints no finer; on large pictures its "
         "repairs are blurred.",
-        "- It has seen synthetic objects only: rigid, printed, evenly lit. Photographs of real "
+        "- It has seen synthetic objects only: rigid and printed. Photographs of real "
         "objects, people and scenes are outside of what it was trained on.",
         "- It is weak. The figures above say how weak: compare them with the true region, which "
         "needs no alignment, and with the baselines.",

@@ -75,7 +75,7 @@ def plot_curves(rows: Sequence[Row]) -> np.ndarray:
     """Draw mean IoU of the best layers, and the losses by mode, against samples seen.
 
     Returns:
-        HxWx3 uint8. Dotted lines stand where a stage begins; stages may weigh losses differently.
+        HxWx3 uint8. Dotted lines stand where a stage ended; stages may weigh losses differently.
     """
     figure = Figure(figsize=(10.0, 4.0), dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(figure)
@@ -96,9 +96,9 @@ def _draw(axes: Axes, rows: Sequence[Row], names: Sequence[str], title: str) -> 
         if points:
             style = "o-" if len(points) < 3 else "-"
             axes.plot(*zip(*points, strict=True), style, label=name.replace("_", " "))
-    firsts = {row["stage"]: row["samples"] for row in reversed(rows)}
-    for start in sorted(firsts.values())[1:]:
-        axes.axvline(start, color="grey", linestyle=":")
+    ends = {row["stage"]: row["samples"] for row in rows}
+    for end in sorted(ends.values())[:-1]:
+        axes.axvline(end, color="grey", linestyle=":")
     axes.set_title(title if axes.lines else f"{title}: not measured")
     axes.set_xlabel("samples seen")
     if names and axes.get_legend_handles_labels()[0]:

@@ -10,6 +10,7 @@ from rba.evaluation.card import CardFacts, Photo, TrainedStage
 from rba.inference.pipeline import RefineByAlignPipeline
 from rba.models.network import PARTS
 from rba.rendering.glyphs import HELDOUT_CORNERS, HELDOUT_LETTERS
+from rba.rendering.pair import PairSettings
 from rba.rendering.textures import WHEEL_HELDOUT, WHEEL_PHOTOS
 from rba.workflow.commands import git_commit
 from rba.workflow.rendered import RenderedData
@@ -34,20 +35,23 @@ def card_facts(
     """
     pipeline = RefineByAlignPipeline.open(model)
     parts: dict[str, Any] = {part: getattr(pipeline.network, part) for part in PARTS}
-    settings = run_settings(runs[-1][1])
+    network = run_settings(runs[-1][1])["model"]["network"]
     return CardFacts(
         name=name,
         commit=git_commit(),
         commands=commands,
         stages=_stages(runs),
         parameters={part: sum(p.numel() for p in x.parameters()) for part, x in parts.items()},
-        architecture=yaml.safe_dump(settings["model"]["network"], sort_keys=False),
+        architecture=yaml.safe_dump(network, sort_keys=False),
         precision="float16",
         image_size=pipeline.config["image_size"],
         data={
-            "training": rendered.style | rendered.train,
-            "calibration": rendered.style | rendered.calibration,
-            "test": rendered.style | rendered.test,
+            title: {"shapes": list(PairSettings().shapes)} | rendered.style | settings
+            for title, settings in (
+                ("training", rendered.train),
+                ("calibration", rendered.calibration),
+                ("test", rendered.test),
+            )
         },
         photos=_photos(rendered),
         heldout_letters=sorted(HELDOUT_LETTERS),

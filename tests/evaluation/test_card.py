@@ -35,8 +35,8 @@ def facts() -> CardFacts:
         precision="float16",
         image_size=64,
         data={
-            "training": {"seed": 0, "density": [3.0, 5.0], "num_photos": 12000},
-            "test": {"seed": 2, "shapes": ["prism", "dome"]},
+            "training": {"split": "train", "shapes": ["box"], "density": [3.0, 5.0]},
+            "test": {"split": "heldout", "shapes": ["box", "prism", "dome"]},
         },
         photos=[
             Photo(name="chelsea", author="Stefan van der Walt", licence="CC0", heldout=False),
@@ -125,16 +125,22 @@ def test_the_card_says_how_the_model_was_made(facts: CardFacts) -> None:
         "| total | 1,750,000 |",
         "```yaml\nunet:\n  sample_size: 8\n```",
         "| density | 3.0, 5.0 | - |",
-        "| shapes | - | prism, dome |",
+        "| shapes | box | box, prism, dome |",
         "| chelsea | Stefan van der Walt | CC0 | training |",
         "| rocket | SpaceX | public domain | test |",
-        "alone: A J.",
-        "with 5, 8 corners",
+        "digits A J; stars and polygons with 5, 8 corners; the shapes prism, dome.",
         "crops of 64 px",
         "float16",
     ):
         assert text in card
     assert max(len(line) for line in card.splitlines() if line.startswith("-")) < 400
+
+
+def test_what_was_not_held_out_is_not_said_to_be(facts: CardFacts) -> None:
+    data = {name: {**settings, "split": "all"} for name, settings in facts.data.items()}
+    card = model_card(dataclasses.replace(facts, data=data), {})
+    assert "nothing was held out" in card
+    assert "Never seen" not in card
 
 
 def test_a_model_of_the_users_pictures_names_none(facts: CardFacts) -> None:
