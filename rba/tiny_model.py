@@ -3,6 +3,7 @@
 Started again, it goes on: what is whole is skipped, a training resumes from its checkpoint.
 """
 
+import collections
 import dataclasses
 import json
 import os
@@ -128,7 +129,7 @@ class TinyModel:
             name: take(f"render_{name}", [command], makes=folders[name])
             for name, command in rendered.render(self.data).items()
         }
-        made_of = {"alignment": "train", "refinement": "train", "validation": "calibration"}
+        made_of = collections.defaultdict(lambda: "train", validation="calibration")
         shards = [
             take(
                 f"shards_{name}",

@@ -25,8 +25,8 @@ SMALLEST = [
     "rendered.samples_per_shard=8",
     "train_overrides=['global_batch=2','per_device_batch=2','data.num_workers=0',"
     "'validate_every_n_steps=2']",
-    "stages.curriculum.max_steps=2",
-    "stages.full.max_steps=2",
+    "stages.look.max_steps=2",
+    "stages.match.max_steps=2",
     "ablation_steps=2",
     "~ablation_runs.alternating",
     "~ablation_runs.refinement_only",
@@ -79,13 +79,17 @@ def test_stages_compose_and_continue_one_another(tmp_path: Path, pretender: Pret
         assert config.resume == "auto"
     assert [config.run_name for config in configs] == list(model.settings.stages)
     assert configs[0].init_from is None
-    assert configs[1].init_from == f"{tmp_path}/runs/curriculum-model"
-    assert configs[0].data.curriculum.samples > 0
-    assert configs[1].data.curriculum.samples == 0
+    assert configs[1].init_from == f"{tmp_path}/runs/look-model"
+    assert configs[0].data.alignment.shards == f"{tmp_path}/data/shards/photos"
+    assert configs[1].data.alignment.shards == f"{tmp_path}/data/shards/alignment"
+    # The second stage goes on where the first one's curriculum ends.
+    first, second = (config.data.curriculum for config in configs)
+    reached = configs[0].max_steps * configs[0].global_batch / first.samples
+    assert second.difficulty == pytest.approx(reached, abs=0.01)
     exports = [command for command in pretender.ran if command[:2] == ("rba", "export")]
     assert ["--dtype=float16" in command for command in exports] == [False, False, True]
     last = configs[-1]
-    checkpoint = f"{tmp_path}/runs/full/checkpoints/step_{last.max_steps:08d}.ckpt"
+    checkpoint = f"{tmp_path}/runs/match/checkpoints/step_{last.max_steps:08d}.ckpt"
     assert f"--checkpoint={checkpoint}" in exports[-1]
     assert pretender.ran[-1][:2] == ("rba", "evaluate")
 
@@ -113,7 +117,7 @@ def test_what_is_whole_is_skipped_and_a_change_runs_what_depends_on_it(
 ) -> None:
     prepare(make(tmp_path))
     whole = len(pretender.ran)
-    assert whole == 3 + 3 + 2 * 2 + 2
+    assert whole == 3 + 4 + 2 * 2 + 2
     prepare(make(tmp_path))
     assert len(pretender.ran) == whole
     prepare(make(tmp_path, "evaluation.steps=9"))
@@ -129,7 +133,7 @@ def test_a_stage_that_was_trained_on_other_data_is_not_mixed_up(
     tmp_path: Path, pretender: Pretender
 ) -> None:
     prepare(make(tmp_path))
-    (tmp_path / "runs" / "curriculum").mkdir()
+    (tmp_path / "runs" / "look").mkdir()
     with pytest.raises(InputError, match="trained with other settings, or on other data"):
         prepare(make(tmp_path, "rendered.train.count=7"))
 
@@ -140,7 +144,7 @@ def test_commands_in_the_card_name_no_folder_of_this_machine(
     model = make(tmp_path)
     prepare(model)
     lines = model.command_lines()
-    assert len(lines) == 12
+    assert len(lines) == 13
     assert str(tmp_path) not in "\n".join(lines)
     assert "out=DATA/train/objects" in lines[0]
     assert "--output=OUT/report" in lines[-1]
@@ -149,10 +153,10 @@ def test_commands_in_the_card_name_no_folder_of_this_machine(
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["stages.full.max_steps=many"], "stages.full.max_steps=many"),
+        (["stages.match.max_steps=many"], "stages.match.max_steps=many"),
         (["ablation_steps=x"], "ablation_steps=x must be a whole number"),
         (["evaluation.stepz=1"], "stepz"),
-        (["stages.full.lr=1"], "lr"),
+        (["stages.match.lr=1"], "lr"),
     ],
 )
 def test_a_mistyped_setting_is_named(tmp_path: Path, overrides: list[str], message: str) -> None:
@@ -181,12 +185,12 @@ def test_the_whole_reproduction_at_its_smallest_and_its_skipping(tmp_path: Path)
     assert {path.name for path in docs.iterdir()} == names
     model = out / "model"
     card = (model / "README.md").read_text()
-    assert "| full | curriculum | 1 | 2 | 2 | 2 |" in card
+    assert "| match | look | 0 | 2 | 2 | 2 |" in card
     assert str(tmp_path) not in card
     curves = (model / "curves.csv").read_text().splitlines()
     assert curves[0].startswith("stage,step,samples")
-    assert {line.split(",")[0] for line in curves[1:]} == {"curriculum", "full"}
-    assert any(line.startswith("full,2,8,") for line in curves)
+    assert {line.split(",")[0] for line in curves[1:]} == {"look", "match"}
+    assert any(line.startswith("match,2,20,") for line in curves)
     metrics: dict[str, Any] = json.loads((out / "report" / "metrics.json").read_text())
     index = json.loads((model / "model_index.json").read_text())
     assert index["layer"] == metrics["calibration"]["layer"]
@@ -197,7 +201,7 @@ def test_the_whole_reproduction_at_its_smallest_and_its_skipping(tmp_path: Path)
 
     again = reproduce(out, "ablations=true")
     assert "$ " not in again
-    assert again.count("skipping") == 3 + 3 + 2 + 1 + 2
+    assert again.count("skipping") == 3 + 4 + 2 + 1 + 2
     # Without records, whole runs are taken as they are.
     shutil.rmtree(out / "steps")
     adopted = reproduce(out, "adopt=true")

@@ -13,7 +13,7 @@ class RenderedData:
     """Rendered objects and photos, and the shards made of them (``conf/rendered/``).
 
     ``DATA/train/objects``, ``DATA/train/photos``, ``DATA/calibration`` and ``DATA/test`` hold
-    pictures; ``DATA/shards/alignment``, ``refinement`` and ``validation`` the shards.
+    pictures; ``DATA/shards/photos``, ``alignment``, ``refinement`` and ``validation`` the shards.
 
     Attributes:
         style: Settings of ``data_tools/render_objects.py`` that all sets share.
@@ -22,6 +22,7 @@ class RenderedData:
         test: Those of the set that is measured on.
         workers: Rendering processes.
         shortest_side: Photos with a shorter side are left out of the alignment shards, pixels.
+        min_matches: Pairs with fewer matches are left out of the refinement shards.
         samples_per_shard: Samples a shard.
     """
 
@@ -31,6 +32,7 @@ class RenderedData:
     test: dict[str, Any]
     workers: int
     shortest_side: int
+    min_matches: int
     samples_per_shard: int
 
     def folders(self, data: Path) -> dict[str, tuple[Path, ...]]:
@@ -55,30 +57,28 @@ class RenderedData:
     def shards(self, data: Path) -> dict[str, Command]:
         """Return the command that builds each set of shards.
 
-        Alignment shards hold the training set's photos and, with their masks, its object views.
+        ``photos`` are alignment shards of the training set's photos alone, ``alignment`` of the
+        photos and, with their masks, of the object views.
         """
-        out = shard_folders(data)
-        alignment = {"images": data / "train", "shortest_side": self.shortest_side}
+        alignment = {"photos": data / "train" / "photos", "alignment": data / "train"}
         refinement = {
             "refinement": data / "train" / "objects",
             "validation": data / "calibration",
         }
-        last = {"samples_per_shard": self.samples_per_shard}
-        return {
-            "alignment": (
-                "data_tools/build_alignment_shards.py",
-                *overrides({**alignment, "out": out["alignment"], **last}),
-            ),
-            **{
-                name: (
-                    "data_tools/build_refinement_shards.py",
-                    *overrides({"objects": objects, "out": out[name], **last}),
-                )
-                for name, objects in refinement.items()
-            },
-        }
+        out, last = shard_folders(data), {"samples_per_shard": self.samples_per_shard}
+        commands: dict[str, Command] = {}
+        for name, images in alignment.items():
+            settings = {"images": images, "shortest_side": self.shortest_side, "out": out[name]}
+            words = overrides({**settings, **last})
+            commands[name] = ("data_tools/build_alignment_shards.py", *words)
+        for name, objects in refinement.items():
+            settings = {"objects": objects, "min_matches": self.min_matches, "out": out[name]}
+            words = overrides({**settings, **last})
+            commands[name] = ("data_tools/build_refinement_shards.py", *words)
+        return commands
 
 
 def shard_folders(data: Path) -> dict[str, Path]:
     """Return the folders of the shards of both modes and of validation."""
-    return {name: data / "shards" / name for name in ("alignment", "refinement", "validation")}
+    names = ("photos", "alignment", "refinement", "validation")
+    return {name: data / "shards" / name for name in names}

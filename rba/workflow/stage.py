@@ -21,6 +21,7 @@ _BESIDE = (
     "callbacks.resume_checkpoint",
     "data.alignment.shards",
     "data.alignment.validation_shards",
+    "data.num_validation_samples",
     "data.num_workers",
     "data.prefetch",
     "data.refinement.shards",
