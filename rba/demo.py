@@ -86,8 +86,9 @@ class Demo:
 
     def shards(self) -> None:
         """Build the shards of both modes, and those of the calibration pairs for validation."""
-        for command in self.settings.rendered.shards(self.data).values():
-            run_command(command)
+        commands = self.settings.rendered.shards(self.data)
+        for name in ("alignment", "refinement", "validation"):
+            run_command(commands[name])
 
     def train(self) -> None:
         """Train up to ``stop_at``."""
