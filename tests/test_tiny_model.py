@@ -32,7 +32,7 @@ SMALLEST = [
     "~ablation_runs.refinement_only",
     "~ablation_runs.shuffled",
     "evaluation.steps=1",
-    "+evaluation.calibration_steps='0'",
+    "evaluation.calibration_steps='0'",
     "+evaluation.refine=2",
 ]
 
