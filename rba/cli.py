@@ -44,7 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     refine.set_defaults(run=_refine)
 
     evaluate = commands.add_parser("evaluate", help="measure a model on rendered objects")
-    evaluate.add_argument("--model", required=True, help="model directory, made by `rba export`")
+    evaluate.add_argument(
+        "--model", required=True, help="model directory, made by `rba export`, or a shipped name"
+    )
     evaluate.add_argument("--objects", required=True, help="folder made by render_objects.py")
     evaluate.add_argument("--output", required=True, help="folder for figures, table and panels")
     evaluate.add_argument("--calibrate-on", metavar="OBJECTS", help="other objects to find (t, l)")

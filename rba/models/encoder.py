@@ -29,7 +29,8 @@ _STD = (0.229, 0.224, 0.225)
 def load_encoder(source: str | None, architecture: Architecture | None = None) -> Encoder:
     """Load DINOv2 (S, B, L, g; with or without registers), or build it with random weights.
 
-    Position embeddings that are not loaded start as sines and cosines (`sincos_embedding`).
+    Position embeddings that are not loaded start as sines and cosines (`sincos_embedding`) where
+    the width is a multiple of 4.
 
     Args:
         source: Local transformers folder or hub id; None builds from ``architecture``.

@@ -1,4 +1,5 @@
 import logging
+import pickle
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 from omegaconf import OmegaConf
 
 from rba.batch import Mode
+from rba.data.curriculum import Curriculum
 from rba.data.datamodule import AlternatingDataModule
 from rba.data.recipe import MaskSettings
 from rba.data.sources import AlignmentSource, RefinementSource
@@ -31,6 +33,33 @@ def module(alignment_folder, refinement_folder):
         )
 
     return build
+
+
+def hole_shares(data, steps):
+    stream = data.stream()
+    return [float(stream[2 * step].artifact_mask.float().mean()) for step in steps]
+
+
+def test_a_curriculum_changes_the_first_batches_and_no_later_ones(module):
+    plain = module()
+    eased = module(curriculum=Curriculum(samples=8, area_factor=6.0))
+    # Steps 0 and 1 are the first of each mode; 8 samples are two batches of a mode.
+    first, later = hole_shares(eased, (0, 1)), hole_shares(eased, (4, 5, 30))
+    assert all(a > 1.5 * b for a, b in zip(first, hole_shares(plain, (0, 1)), strict=True))
+    assert later == hole_shares(plain, (4, 5, 30))
+
+
+def test_the_curriculum_travels_to_loader_workers(module):
+    data = module(curriculum=Curriculum(samples=100, area_factor=3.0))
+    stream = pickle.loads(pickle.dumps(data.stream()))
+    assert torch.equal(stream[0].artifact_mask, data.stream()[0].artifact_mask)
+
+
+def test_shuffled_references_need_a_neighbour(module):
+    with pytest.raises(InputError, match="per_device_batch=1; give at least 2"):
+        module(shuffle_references=True, per_device_batch=1)
+    right, wrong = module().stream()[0], module(shuffle_references=True).stream()[0]
+    assert torch.equal(right.reference.roll(-1, 0), wrong.reference)
 
 
 class Recorder(LightningModule):

@@ -11,6 +11,7 @@ from rba.models.autoencoder import PatchAutoencoder
 from rba.models.connector import Connector
 from rba.models.encoder import load_encoder, patch_tokens
 from rba.models.network import PARTS, RefinementNetwork
+from rba.models.positions import position_grid
 from rba.models.unet import load_unet
 
 Make = Callable[..., RefinementNetwork]
@@ -55,6 +56,33 @@ def test_a_unet_of_other_channels_is_refused(
         )
         with pytest.raises(ValueError, match=message):
             RefinementNetwork(**parts | {"unet": unet}, reference_size=32)
+
+
+def test_channels_beyond_the_inpainting_input_tell_each_cell_its_place(
+    parts: dict[str, Any], unet_settings: dict[str, Any]
+) -> None:
+    unet = load_unet(None, unet_settings | {"in_channels": 105, "out_channels": 48})
+    network = RefinementNetwork(**parts | {"unet": unet}, reference_size=32).eval()
+    assert network.num_position_channels == 8
+    assert RefinementNetwork(**parts, reference_size=32).num_position_channels == 0
+    seen: list[torch.Tensor] = []
+    unet.conv_in.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    noisy, masked = torch.randn(2, 2, 48, 8, 8)
+    mask = torch.ones(2, 1, 8, 8)
+    with torch.no_grad():
+        network.predict(noisy, torch.tensor(9), mask, masked, network.null_tokens(2))
+    (stacked,) = seen
+    assert torch.equal(stacked[:, :97], torch.cat([noisy, mask, masked], dim=1))
+    assert torch.equal(stacked[:, 97:], position_grid(8, 8, 8, noisy).expand(2, -1, -1, -1))
+
+
+@pytest.mark.parametrize("channels", [99, 133])
+def test_other_channels_beyond_it_are_refused(
+    parts: dict[str, Any], unet_settings: dict[str, Any], channels: int
+) -> None:
+    unet = load_unet(None, unet_settings | {"in_channels": channels, "out_channels": 48})
+    with pytest.raises(ValueError, match=f"is {channels}.*need 97"):
+        RefinementNetwork(**parts | {"unet": unet}, reference_size=32)
 
 
 def test_a_reference_size_between_patches_is_refused(parts: dict[str, Any]) -> None:

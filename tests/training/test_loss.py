@@ -51,6 +51,13 @@ def test_epsilon_is_the_noise() -> None:
     assert regression_target(DDIMScheduler(), noise * 2, noise, torch.tensor([3])) is noise
 
 
+def test_a_sample_is_the_clean_latents() -> None:
+    latents, noise = torch.randn(2, 1, 2, 3, 3)
+    scheduler = DDIMScheduler(prediction_type="sample")
+    Objective().check(scheduler)
+    assert regression_target(scheduler, latents, noise, torch.tensor([3])) is latents
+
+
 def test_draws_do_not_depend_on_how_a_batch_is_cut(make_batch: Callable[..., Batch]) -> None:
     objective = Objective(drop_probability=0.5)
     whole = draw_step(make_batch(size=6), objective, (2, 3, 3), seed=4)
