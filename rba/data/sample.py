@@ -15,6 +15,19 @@ SCHEMA_VERSION = 1
 MEMBER_SUFFIXES = frozenset({"jpg", "png", "json", "npy"})
 MATCH_STRIDE = 8  # pixels of the stored target between two nodes of the match grid
 JPEG_QUALITY = 95
+RECORD_MEMBERS = {
+    Mode.ALIGNMENT: frozenset({"jpg", "json", "mask.png"}),
+    Mode.REFINEMENT: frozenset(
+        {
+            "target.jpg",
+            "reference.jpg",
+            "json",
+            "target_mask.png",
+            "reference_mask.png",
+            "matches.npy",
+        }
+    ),
+}
 
 
 class RecordError(ValueError):
@@ -41,9 +54,9 @@ class AlignmentRecord:
 
     def encode(self, quality: int = JPEG_QUALITY) -> dict[str, bytes]:
         """Return the members as bytes; ``quality`` is the JPEG quality, 1 to 100."""
-        members = {"jpg": _encode_jpeg(self.image, quality), "json": _encode_json(self.metadata)}
+        members = {"jpg": encode_jpeg(self.image, quality), "json": encode_json(self.metadata)}
         if self.mask is not None:
-            members["mask.png"] = _encode_mask(self.mask)
+            members["mask.png"] = encode_mask(self.mask)
         return members
 
     @classmethod
@@ -89,14 +102,14 @@ class RefinementRecord:
     def encode(self, quality: int = JPEG_QUALITY) -> dict[str, bytes]:
         """Return the members as bytes; ``quality`` is the JPEG quality, 1 to 100."""
         members = {
-            "target.jpg": _encode_jpeg(self.target, quality),
-            "reference.jpg": _encode_jpeg(self.reference, quality),
-            "json": _encode_json(self.metadata),
+            "target.jpg": encode_jpeg(self.target, quality),
+            "reference.jpg": encode_jpeg(self.reference, quality),
+            "json": encode_json(self.metadata),
         }
         if self.target_mask is not None:
-            members["target_mask.png"] = _encode_mask(self.target_mask)
+            members["target_mask.png"] = encode_mask(self.target_mask)
         if self.reference_mask is not None:
-            members["reference_mask.png"] = _encode_mask(self.reference_mask)
+            members["reference_mask.png"] = encode_mask(self.reference_mask)
         if self.matches is not None:
             members["matches.npy"] = _encode_array(self.matches.astype(np.float16))
         return members
@@ -152,7 +165,8 @@ def check_members(members: Mapping[str, bytes]) -> None:
             raise RecordError(f"member {name!r} is refused: only {allowed} are read, never pickles")
 
 
-def _encode_jpeg(image: np.ndarray, quality: int) -> bytes:
+def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
+    """Return HxWx3 uint8 RGB as a JPEG."""
     done, data = cv2.imencode(
         ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
     )
@@ -160,13 +174,15 @@ def _encode_jpeg(image: np.ndarray, quality: int) -> bytes:
     return data.tobytes()
 
 
-def _encode_mask(mask: np.ndarray) -> bytes:
+def encode_mask(mask: np.ndarray) -> bytes:
+    """Return HxW bool as a PNG of 0 and 255."""
     done, data = cv2.imencode(".png", mask.astype(np.uint8) * 255)
     assert done
     return data.tobytes()
 
 
-def _encode_json(metadata: Mapping[str, Any]) -> bytes:
+def encode_json(metadata: Mapping[str, Any]) -> bytes:
+    """Return facts as UTF-8 JSON with sorted keys and the schema's version."""
     facts = {**metadata, "schema": SCHEMA_VERSION}
     return json.dumps(facts, sort_keys=True, ensure_ascii=False).encode()
 
