@@ -15,10 +15,12 @@ import numpy as np
 from webdataset.shardlists import expand_urls
 
 from rba.batch import Mode
-from rba.data.sample import SCHEMA_VERSION, RecordError
+from rba.data.sample import RECORD_MEMBERS, SCHEMA_VERSION, RecordError
+from rba.data.shard_scan import split_name
 from rba.data.writer import MANIFEST_NAME, ShardEntry, index_path
 from rba.errors import InputError
 
+IGNORED_MEMBERS = "ignored_members"  # entry of the manifest of shards that others wrote
 _OPEN_SHARDS = 32  # memory maps and indices kept open by one process
 
 
@@ -36,13 +38,18 @@ class ShardSet:
         name: The folder's name, the ``dataset`` of sample ids.
         kind: What the records are.
         entries: The selected shards, in the manifest's order.
+        foreign: Others wrote the tars: members that no record knows are left out of samples, and a
+            sample without ``json`` has no facts.
     """
 
-    def __init__(self, folder: Path, kind: Mode, entries: tuple[ShardEntry, ...]) -> None:
+    def __init__(
+        self, folder: Path, kind: Mode, entries: tuple[ShardEntry, ...], *, foreign: bool = False
+    ) -> None:
         self.folder = folder
         self.name = folder.resolve().name
         self.kind = kind
         self.entries = entries
+        self.foreign = foreign
         self._open: collections.OrderedDict[int, _OpenShard] = collections.OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -77,7 +84,7 @@ class ShardSet:
         if sum(entry.samples for entry in entries) == 0:
             raise InputError(f"the shards of {pattern} hold no sample")
         _check_sizes(folder, entries)
-        return cls(folder, found, entries)
+        return cls(folder, found, entries, foreign=IGNORED_MEMBERS in manifest)
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -86,7 +93,7 @@ class ShardSet:
 
     def paths(self) -> set[Path]:
         """Return where the selected shards lie, links resolved."""
-        return {self.folder.resolve() / entry.name for entry in self.entries}
+        return {(self.folder / entry.name).resolve() for entry in self.entries}
 
     def __len__(self) -> int:
         return sum(self.sizes)
@@ -107,7 +114,8 @@ class ShardSet:
         """
         opened = self._opened(shard)
         start, end = (int(offset) for offset in opened.offsets[index])
-        return _parse(opened.data[start:end])
+        key, members = _parse(opened.data[start:end])
+        return key, known_members(self.kind, members) if self.foreign else members
 
     def sample_id(self, shard: int, key: str) -> str:
         """Return ``dataset/shard/key``."""
@@ -128,8 +136,16 @@ class ShardSet:
         return opened
 
 
+def known_members(kind: Mode, members: dict[str, bytes]) -> dict[str, bytes]:
+    """Return what a record can read of a sample that others wrote, an empty ``json`` added."""
+    known = {name: data for name, data in members.items() if name in RECORD_MEMBERS[kind]}
+    return {"json": b"{}", **known}
+
+
 def _resolve(pattern: str) -> tuple[Path, set[str] | None]:
     """Return the folder, and the names of the selected tars or None for all."""
+    if "://" in pattern:
+        raise InputError(f"{pattern} is remote; copy or mount the shards, and give a local folder")
     path = Path(pattern).expanduser()
     if path.is_dir():
         return path, None
@@ -161,10 +177,20 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(
             f"{folder} has no {MANIFEST_NAME}, so it is not a finished set of shards; build one "
-            "with data_tools/build_alignment_shards.py or data_tools/build_refinement_shards.py"
+            "with data_tools/build_alignment_shards.py or data_tools/build_refinement_shards.py, "
+            "or index tars of others with data_tools/index_shards.py"
         )
+    return parse_manifest(path.read_bytes(), str(path))
+
+
+def parse_manifest(data: bytes, path: str) -> dict[str, Any]:
+    """Read the bytes of a manifest; its ``shards`` are dicts with the fields of a `ShardEntry`.
+
+    Raises:
+        InputError: Naming ``path`` and what is wrong with it.
+    """
     try:
-        manifest = json.loads(path.read_text())
+        manifest = json.loads(data)
         version = manifest["schema_version"]
         kind, shards = str(manifest["kind"]), list(manifest["shards"])
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
@@ -211,7 +237,10 @@ def _parse(block: bytes) -> tuple[str, dict[str, bytes]]:
     try:
         with tarfile.open(fileobj=io.BytesIO(block), mode="r:") as tar:
             for info in tar:
-                key, _, suffix = info.name.partition(".")
+                name = split_name(info.name)
+                if name is None or info.isdir():
+                    continue  # as WebDataset does
+                key, suffix = name
                 stream = tar.extractfile(info)
                 if stream is None or suffix in members:
                     raise RecordError(f"member {info.name!r} is no file or is there twice")
