@@ -105,7 +105,7 @@ def align(
                 scheduler,
                 condition,
                 artifact_mask,
-                noise(f"alignment-{index}", latent_shape(condition)),
+                noise(f"alignment-{index}", latent_shape(network, condition)),
                 cells=wanted,
                 num_inference_steps=settings.num_inference_steps,
             )

@@ -81,7 +81,7 @@ def correspondence_grid(
                 scheduler,
                 condition,
                 artifact_mask,
-                noise("alignment-0", latent_shape(condition)),
+                noise("alignment-0", latent_shape(network, condition)),
                 cells=cells,
                 num_inference_steps=settings.num_inference_steps,
             )

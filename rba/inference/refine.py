@@ -176,7 +176,7 @@ def refine_aligned(
             network,
             scheduler,
             condition,
-            noise("refinement", latent_shape(condition)),
+            noise("refinement", latent_shape(network, condition)),
             settings.sampler,
             generator=generator or torch.Generator().manual_seed(settings.seed),
             callback=callback,

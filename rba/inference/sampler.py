@@ -25,7 +25,8 @@ class Condition:
 
     Attributes:
         latent_mask: [B, 1, h, w] float, 1 = repaint.
-        masked_latents: [B, C, h, w], latents of the image with its hole blanked.
+        masked_latents: [B, C, h, w], latents of the image with its hole blanked; beyond C
+            channels, the encoder's tokens of it (`RefinementNetwork.masked_condition`).
         tokens: [B, N, width], the reference embedding.
     """
 
@@ -68,17 +69,18 @@ def make_condition(
     device, dtype = network_placement(network)
     mask = artifact_mask.to(device, torch.float32)
     image = image.to(device, torch.float32)
-    visible = image if show_artifact else image * (1.0 - mask)
+    visible = (image if show_artifact else image * (1.0 - mask)).to(dtype)
     return Condition(
         latent_mask=mask_to_latent(mask, network.latent_factor).to(dtype),
-        masked_latents=network.encode_images(visible.to(dtype)),
+        masked_latents=network.masked_condition(visible, network.encode_images(visible)),
         tokens=tokens,
     )
 
 
-def latent_shape(condition: Condition) -> tuple[int, ...]:
+def latent_shape(network: RefinementNetwork, condition: Condition) -> tuple[int, ...]:
     """Return [B, C, h, w] of the latents that belong to a condition."""
-    return tuple(condition.masked_latents.shape)
+    count, _, height, width = condition.masked_latents.shape
+    return count, network.latent_channels, height, width
 
 
 def predict(

@@ -1,13 +1,14 @@
 """The container that training and inference share: four parts and what they do together."""
 
+import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rba.models.encoder import num_tokens, patch_tokens
 from rba.models.parts import describe_part
-from rba.models.positions import MAX_POSITION_CHANNELS, position_grid
 from rba.models.unet import cross_attention_layers
 
 PARTS = ("autoencoder", "encoder", "connector", "unet")
@@ -21,7 +22,8 @@ class RefinementNetwork(nn.Module):
         encoder: `Dinov2Model`; frozen unless ``train_encoder``.
         connector: `Connector`.
         unet: `UNet2DConditionModel` whose input is ``[noisy, mask, masked image]`` latents, and
-            where its ``in_channels`` leave 4, 8, ... 32 beyond them, a `position_grid`.
+            where its ``in_channels`` are the encoder's width more, the encoder's tokens of the
+            masked image (`sees_target_tokens`).
         reference_size: Side R of the reference in pixels.
         train_encoder: Train the encoder too (where no pretrained one of the size exists).
 
@@ -59,8 +61,8 @@ class RefinementNetwork(nn.Module):
     def _check_widths(self) -> None:
         unet, connector = _config(self.unet), _config(self.connector)
         expected = 2 * self.latent_channels + 1
-        if self.num_position_channels in range(4, MAX_POSITION_CHANNELS + 1, 4):
-            expected = unet["in_channels"]
+        if self.sees_target_tokens:
+            expected += self.encoder.config.hidden_size  # pyright: ignore
         pairs = {
             "unet.in_channels [noisy, mask, masked image]": (unet["in_channels"], expected),
             "unet.out_channels": (unet["out_channels"], self.latent_channels),
@@ -81,9 +83,14 @@ class RefinementNetwork(nn.Module):
         return config.get("patch_size") or 2 ** (len(config["block_out_channels"]) - 1)
 
     @property
-    def num_position_channels(self) -> int:
-        """Channels of the U-Net's input that tell a cell its place; 0 for Stable Diffusion."""
-        return _config(self.unet)["in_channels"] - (2 * self.latent_channels + 1)
+    def sees_target_tokens(self) -> bool:
+        """Whether the U-Net's input holds the encoder's tokens of the masked image as well.
+
+        Then queries and keys of the cross-attention start from one description of a place and its
+        surroundings. A pretrained U-Net describes them itself: Stable Diffusion needs none.
+        """
+        extra = _config(self.unet)["in_channels"] - (2 * self.latent_channels + 1)
+        return extra == self.encoder.config.hidden_size  # pyright: ignore
 
     @property
     def latent_channels(self) -> int:
@@ -105,6 +112,27 @@ class RefinementNetwork(nn.Module):
             latents = self.autoencoder.encode(images).latent_dist.mode()
             return latents * _config(self.autoencoder)["scaling_factor"]
 
+    def masked_condition(self, visible: Tensor, masked_latents: Tensor) -> Tensor:
+        """Add the encoder's tokens of the masked image where the U-Net takes them.
+
+        Args:
+            visible: [B, 3, H, W] pixels in [-1, 1], the hole blanked.
+            masked_latents: [B, C, h, w], `encode_images` of them.
+
+        Returns:
+            [B, C, h, w] as given, or [B, C + width, h, w]: tokens of the picture at the
+            reference's size, averaged over each latent cell.
+        """
+        if not self.sees_target_tokens:
+            return masked_latents
+        side = self.reference_size
+        if visible.shape[-2:] != (side, side):
+            visible = F.interpolate(visible, size=(side, side), mode="bilinear", antialias=True)
+        tokens = self._patch_tokens(visible).transpose(1, 2)
+        grid = tokens.unflatten(2, (math.isqrt(self.num_tokens), -1))
+        cells = F.adaptive_avg_pool2d(grid, masked_latents.shape[-2:])
+        return torch.cat([masked_latents, cells.to(masked_latents.dtype)], dim=1)
+
     def decode_latents(self, latents: Tensor) -> Tensor:
         """[B, C, h, w] scaled latents => [B, 3, H, W] pixels clamped to [-1, 1]."""
         scale = _config(self.autoencoder)["scaling_factor"]
@@ -117,12 +145,14 @@ class RefinementNetwork(nn.Module):
             references: The references.
             drop: [B] bool, true = use the null tokens for this sample.
         """
-        with torch.set_grad_enabled(self.train_encoder and torch.is_grad_enabled()):
-            features = patch_tokens(self.encoder, references)
-        tokens = self.connector(features)
+        tokens = self.connector(self._patch_tokens(references))
         if drop is None:
             return tokens
         return torch.where(drop.view(-1, 1, 1), self.null_tokens(len(tokens)), tokens)
+
+    def _patch_tokens(self, images: Tensor) -> Tensor:
+        with torch.set_grad_enabled(self.train_encoder and torch.is_grad_enabled()):
+            return patch_tokens(self.encoder, images)
 
     def null_tokens(self, count: int) -> Tensor:
         """Return the null condition, [count, N, width]."""
@@ -142,19 +172,15 @@ class RefinementNetwork(nn.Module):
             noisy: [B, C, h, w] noisy latents.
             timesteps: [B] or a scalar.
             latent_mask: [B, 1, h, w] float, 1 = repaint (`geometry.mask_to_latent`).
-            masked_latents: [B, C, h, w] latents of the image with its hole blanked.
+            masked_latents: [B, C, h, w] latents of the image with its hole blanked, or
+                `masked_condition` of them.
             tokens: [B, N, width].
 
         Returns:
             [B, C, h, w]: noise, velocity or clean latents, as the schedule's ``prediction_type``
             says.
         """
-        inputs = [noisy, latent_mask.to(noisy.dtype), masked_latents]
-        if self.num_position_channels:
-            height, width = noisy.shape[-2:]
-            grid = position_grid(height, width, self.num_position_channels, noisy)
-            inputs.append(grid.expand(len(noisy), -1, -1, -1))
-        stacked = torch.cat(inputs, dim=1)
+        stacked = torch.cat([noisy, latent_mask.to(noisy.dtype), masked_latents], dim=1)
         return self.unet(stacked, timesteps, encoder_hidden_states=tokens).sample
 
     def cross_attention_layers(self) -> list[tuple[str, nn.Module]]:

@@ -5,29 +5,6 @@ import math
 import torch
 from torch import Tensor
 
-MAX_POSITION_CHANNELS = 32  # 8 octaves: the finest has 64 waves over a picture
-
-
-def position_grid(height: int, width: int, channels: int, like: Tensor) -> Tensor:
-    """Return sines and cosines of each cell's place: what the U-Net's queries tell their place by.
-
-    Octaves from half a turn over the picture upwards. A pretrained U-Net finds its places in the
-    zero padding of its convolutions; learning that takes longer than a small training lasts.
-
-    Args:
-        height: h in latent cells.
-        width: w in latent cells.
-        channels: P, 4, 8, ... 32: sine and cosine along both axes of P / 4 octaves.
-        like: Gives device and dtype.
-
-    Returns:
-        [1, P, h, w] in [-1, 1].
-    """
-    octaves = math.pi / 2 * 2.0 ** torch.arange(channels // 4, device=like.device)
-    rows = _waves(height, octaves)[:, None].expand(-1, width, -1)
-    columns = _waves(width, octaves)[None].expand(height, -1, -1)
-    return torch.cat([rows, columns], dim=-1).permute(2, 0, 1)[None].to(like.dtype)
-
 
 def sincos_embedding(side: int, width: int) -> Tensor:
     """Return position embeddings for a square of tokens, [side * side, width] in [-1, 1].

@@ -54,6 +54,7 @@ def saved_activation_bytes(network: RefinementNetwork, image_size: int) -> int:
     with mode, torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         tokens = network.embed_references(torch.zeros(1, 3, reference, reference))
         noisy, masked = torch.zeros(2, 1, channels, side, side)
+        masked = network.masked_condition(torch.zeros(1, 3, image_size, image_size), masked)
         timesteps = torch.zeros(1, dtype=torch.int64)
         network.predict(noisy, timesteps, torch.zeros(1, 1, side, side), masked, tokens)
     return sum(sizes.values())
@@ -81,9 +82,11 @@ def require_fitting_parts(network: RefinementNetwork, image_size: int, batch: in
     try:
         with torch.no_grad(), meta:
             tokens = network.embed_references(torch.zeros(batch, 3, side, side))
-            latents = network.encode_images(torch.zeros(batch, 3, image_size, image_size))
+            visible = torch.zeros(batch, 3, image_size, image_size)
+            latents = network.encode_images(visible)
+            masked = network.masked_condition(visible, latents)
             timesteps = torch.zeros(batch, dtype=torch.int64)
-            network.predict(latents, timesteps, latents[:, :1], latents, tokens)
+            network.predict(latents, timesteps, latents[:, :1], masked, tokens)
     except (RuntimeError, ValueError, IndexError) as error:
         raise InputError(
             f"the parts of model.network do not work together at image_size={image_size} and "

@@ -128,6 +128,7 @@ class RefineByAlignModule(LightningModule):
         latents, masked = network.encode_images(
             torch.cat([pixels.image, pixels.masked_image])
         ).chunk(2)
+        masked = network.masked_condition(pixels.masked_image, masked)
         draws = draw_step(batch, objective, tuple(latents.shape[1:]), self.seed)
         noise = draws.noise.to(latents.device, latents.dtype)
         timesteps = draws.timesteps.to(latents.device)

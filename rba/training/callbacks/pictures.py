@@ -71,7 +71,7 @@ def picture_grid(module: RefineByAlignModule, batch: Batch, maps: Tensor, count:
             network,
             module.scheduler,
             condition,
-            noise("pictures", latent_shape(condition)),
+            noise("pictures", latent_shape(network, condition)),
             sampler,
         )
         outputs = network.decode_latents(latents)
