@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from rba.errors import InputError
 from rba.models.autoencoder import PatchAutoencoder
 from rba.models.connector import Connector
 from rba.models.encoder import load_encoder, patch_tokens
 from rba.models.network import PARTS, RefinementNetwork
-from rba.models.positions import position_grid
 from rba.models.unet import load_unet
 
 Make = Callable[..., RefinementNetwork]
@@ -58,22 +58,61 @@ def test_a_unet_of_other_channels_is_refused(
             RefinementNetwork(**parts | {"unet": unet}, reference_size=32)
 
 
-def test_channels_beyond_the_inpainting_input_tell_each_cell_its_place(
-    parts: dict[str, Any], unet_settings: dict[str, Any]
+@pytest.fixture
+def seeing(parts: dict[str, Any], unet_settings: dict[str, Any]) -> RefinementNetwork:
+    """A network whose U-Net sees the encoder's tokens of the masked image."""
+    width = parts["encoder"].config.hidden_size
+    settings = unet_settings | {"in_channels": 97 + width, "out_channels": 48}
+    return RefinementNetwork(
+        **parts | {"unet": load_unet(None, settings)}, reference_size=32, train_encoder=True
+    )
+
+
+def test_the_encoders_width_beyond_the_inpainting_input_asks_for_its_tokens(
+    parts: dict[str, Any], seeing: RefinementNetwork
 ) -> None:
-    unet = load_unet(None, unet_settings | {"in_channels": 105, "out_channels": 48})
-    network = RefinementNetwork(**parts | {"unet": unet}, reference_size=32).eval()
-    assert network.num_position_channels == 8
-    assert RefinementNetwork(**parts, reference_size=32).num_position_channels == 0
+    assert seeing.sees_target_tokens
+    plain = RefinementNetwork(**parts, reference_size=32)
+    assert not plain.sees_target_tokens
+    visible = references(2)
+    latents = plain.encode_images(visible)
+    assert plain.masked_condition(visible, latents) is latents
+
+
+@torch.no_grad()
+def test_each_latent_cell_gets_the_mean_of_its_tokens(seeing: RefinementNetwork) -> None:
+    visible = references(2)
+    seeing.eval()
+    latents = seeing.encode_images(visible)[..., ::2, ::2]  # [2, 48, 4, 4]
+    condition = seeing.masked_condition(visible, latents)
+    tokens = patch_tokens(seeing.encoder, visible)
+    side = int(tokens.shape[1] ** 0.5)
+    grid = tokens.reshape(2, side, side, -1).permute(0, 3, 1, 2)
+    expected = F.avg_pool2d(grid, side // 4) if side > 4 else grid
+    assert torch.equal(condition[:, :48], latents)
+    torch.testing.assert_close(condition[:, 48:], expected)
+
+
+def test_a_larger_image_is_seen_at_the_references_size(seeing: RefinementNetwork) -> None:
+    visible = torch.rand(1, 3, 64, 64)
+    condition = seeing.masked_condition(visible, seeing.encode_images(visible))
+    assert condition.shape == (1, 48 + seeing.encoder.config.hidden_size, 16, 16)
+
+
+def test_the_tokens_reach_the_unet_and_train_the_encoder(seeing: RefinementNetwork) -> None:
     seen: list[torch.Tensor] = []
-    unet.conv_in.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    noisy, masked = torch.randn(2, 2, 48, 8, 8)
-    mask = torch.ones(2, 1, 8, 8)
-    with torch.no_grad():
-        network.predict(noisy, torch.tensor(9), mask, masked, network.null_tokens(2))
+    seeing.unet.conv_in.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    visible = references(2)
+    noisy = seeing.encode_images(visible)
+    condition = seeing.masked_condition(visible, noisy)
+    mask = torch.ones_like(noisy[:, :1])
+    null = seeing.null_tokens(2)
+    seeing.predict(noisy, torch.tensor(9), mask, condition, null).square().mean().backward()
     (stacked,) = seen
-    assert torch.equal(stacked[:, :97], torch.cat([noisy, mask, masked], dim=1))
-    assert torch.equal(stacked[:, 97:], position_grid(8, 8, 8, noisy).expand(2, -1, -1, -1))
+    assert torch.equal(stacked, torch.cat([noisy, mask, condition], dim=1))
+    gradient = seeing.encoder.embeddings.patch_embeddings.projection.weight.grad
+    assert gradient is not None
+    assert float(gradient.abs().max()) > 0
 
 
 @pytest.mark.parametrize("channels", [99, 133])
