@@ -1,6 +1,5 @@
 """The container that training and inference share: four parts and what they do together."""
 
-import math
 from typing import Any
 
 import torch
@@ -120,16 +119,14 @@ class RefinementNetwork(nn.Module):
             masked_latents: [B, C, h, w], `encode_images` of them.
 
         Returns:
-            [B, C, h, w] as given, or [B, C + width, h, w]: tokens of the picture at the
-            reference's size, averaged over each latent cell.
+            [B, C, h, w] as given, or [B, C + width, h, w]: the tokens of the picture at its own
+            size, averaged over each latent cell.
         """
         if not self.sees_target_tokens:
             return masked_latents
-        side = self.reference_size
-        if visible.shape[-2:] != (side, side):
-            visible = F.interpolate(visible, size=(side, side), mode="bilinear", antialias=True)
+        patch = self.encoder.config.patch_size  # pyright: ignore
         tokens = self._patch_tokens(visible).transpose(1, 2)
-        grid = tokens.unflatten(2, (math.isqrt(self.num_tokens), -1))
+        grid = tokens.unflatten(2, (visible.shape[-2] // patch, visible.shape[-1] // patch))
         cells = F.adaptive_avg_pool2d(grid, masked_latents.shape[-2:])
         return torch.cat([masked_latents, cells.to(masked_latents.dtype)], dim=1)
 

@@ -93,10 +93,10 @@ def test_each_latent_cell_gets_the_mean_of_its_tokens(seeing: RefinementNetwork)
     torch.testing.assert_close(condition[:, 48:], expected)
 
 
-def test_a_larger_image_is_seen_at_the_references_size(seeing: RefinementNetwork) -> None:
-    visible = torch.rand(1, 3, 64, 64)
+def test_an_image_need_not_have_the_references_size(seeing: RefinementNetwork) -> None:
+    visible = torch.rand(1, 3, 64, 48)
     condition = seeing.masked_condition(visible, seeing.encode_images(visible))
-    assert condition.shape == (1, 48 + seeing.encoder.config.hidden_size, 16, 16)
+    assert condition.shape == (1, 48 + seeing.encoder.config.hidden_size, 16, 12)
 
 
 def test_the_tokens_reach_the_unet_and_train_the_encoder(seeing: RefinementNetwork) -> None:
