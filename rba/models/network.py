@@ -127,7 +127,8 @@ class RefinementNetwork(nn.Module):
         patch = self.encoder.config.patch_size  # pyright: ignore
         tokens = self._patch_tokens(visible).transpose(1, 2)
         grid = tokens.unflatten(2, (visible.shape[-2] // patch, visible.shape[-1] // patch))
-        cells = F.adaptive_avg_pool2d(grid, masked_latents.shape[-2:])
+        height, width = masked_latents.shape[-2:]
+        cells = F.adaptive_avg_pool2d(grid, (height, width))
         return torch.cat([masked_latents, cells.to(masked_latents.dtype)], dim=1)
 
     def decode_latents(self, latents: Tensor) -> Tensor:
