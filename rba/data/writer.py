@@ -6,7 +6,8 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -14,11 +15,14 @@ import numpy as np
 from webdataset.writer import TarWriter
 
 from rba.batch import Mode
+from rba.data.output import OutputFolder
 from rba.data.sample import SCHEMA_VERSION, check_members
 from rba.errors import InputError
 
 MANIFEST_NAME = "manifest.json"
 _KEY_LENGTH = 80  # ustar holds names of 100 characters; the longest member needs 20 of them
+_OURS = re.compile(rf"({'|'.join(Mode)})-[0-9]{{6,}}\.(tar|index\.npy)")
+_BLOCK = 512  # a tar's unit: each member has a header of one, and is padded to whole ones
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,41 +52,57 @@ def index_path(shard: Path) -> Path:
 class ShardWriter:
     """Write samples into ``NAME-000000.tar ...`` of one folder.
 
-    Each shard is written to a hidden name beside its target, flushed to the disk and renamed when
-    whole. The manifest comes last: a folder with a manifest is complete. Leaving the ``with`` block
-    by an exception removes the unfinished shard and writes no manifest.
+    Each shard is written aside, flushed to the disk and renamed (or uploaded) when whole. The
+    manifest comes last: a folder with a manifest is complete. Leaving the ``with`` block by an
+    exception removes the unfinished shard and writes no manifest.
 
     Args:
-        folder: Made if missing; must not hold shards yet.
+        folder: A path or a URL of fsspec; made if missing, must not hold shards yet.
         kind: What the records are.
-        samples_per_shard: At least 1.
+        samples_per_shard: A shard ends after so many samples; at least 1.
+        bytes_per_shard: A shard ends before a sample that would make its members larger than this,
+            with their headers; 0 = no limit. A sample that is larger gets a shard of its own.
         settings: What made the shards (tool, version, options), for the manifest.
         overwrite: Remove the shards that lie in the folder first.
+        entries: Finished shards of an earlier run to go on from, of this folder.
+        on_finished: Called with each shard that is whole under its name, before the sample that
+            comes next is taken.
+        allow_empty: A set without a sample is none the less finished.
 
     Raises:
-        InputError: If the folder holds shards and ``overwrite`` is false, or is a file.
+        InputError: If the folder holds other shards and ``overwrite`` is false, or is a file.
     """
 
     def __init__(
         self,
-        folder: str | Path,
+        folder: str | Path | OutputFolder,
         *,
         kind: Mode,
         samples_per_shard: int,
         settings: Mapping[str, Any],
+        bytes_per_shard: int = 0,
         overwrite: bool = False,
+        entries: Sequence[ShardEntry] | None = None,
+        on_finished: Callable[[ShardEntry], None] | None = None,
+        allow_empty: bool = False,
     ) -> None:
         if samples_per_shard < 1:
             raise InputError(f"samples_per_shard={samples_per_shard}; give at least 1")
-        self.folder = Path(folder)
+        self.output = folder if isinstance(folder, OutputFolder) else OutputFolder(folder)
         self.kind = kind
         self.samples_per_shard = samples_per_shard
+        self.bytes_per_shard = bytes_per_shard
         self.settings = dict(settings)
-        self.entries: list[ShardEntry] = []
+        self.entries = list(entries or ())
+        self._on_finished = on_finished
+        self._allow_empty = allow_empty
         self._stream: BinaryIO | None = None
         self._tar: TarWriter | None = None
         self._offsets: list[tuple[int, int]] = []
-        _prepare_folder(self.folder, overwrite)
+        if entries is None:
+            refuse_shards(self.output, overwrite=overwrite)
+        self.output.make()
+        clear_shards(self.output, keep=self.entries)
 
     def __enter__(self) -> Self:
         return self
@@ -90,23 +110,22 @@ class ShardWriter:
     def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
         if error_type is None:
             self.close()
-        elif self._stream is not None and self._tar is not None:
-            with contextlib.suppress(OSError):  # a full disk refuses the last blocks again
-                self._tar.close()
-            with contextlib.suppress(OSError):
-                self._stream.close()
-            self._hidden.unlink(missing_ok=True)
+        else:
+            self._discard()
+        self.output.__exit__()
 
     @property
-    def _path(self) -> Path:
-        return self.folder / f"{self.kind.value}-{len(self.entries):06d}.tar"
+    def folder(self) -> Path:
+        """The folder on this machine."""
+        assert self.output.local is not None
+        return self.output.local
 
     @property
-    def _hidden(self) -> Path:
-        return self._path.with_name(f".{self._path.name}.partial")
+    def _name(self) -> str:
+        return f"{self.kind.value}-{len(self.entries):06d}.tar"
 
     def write(self, key: str, members: Mapping[str, bytes]) -> None:
-        """Append one sample.
+        """Append one sample; a shard that is full is finished before.
 
         Args:
             key: ASCII without dots, slashes and spaces (WebDataset splits names at the first dot).
@@ -114,28 +133,34 @@ class ShardWriter:
 
         Raises:
             ValueError: If the key or a member's name does not fit.
+            InputError: If there is no space left.
         """
         fits = key.isascii() and key.replace("_", "").replace("-", "").isalnum()
         if not fits or len(key) > _KEY_LENGTH:
             raise ValueError(f"key {key!r}: letters, digits, - and _ only, at most {_KEY_LENGTH}")
         check_members(members)
-        tar = self._tar or self._start_shard()
-        start = int(tar.tarstream.offset)
-        tar.write({"__key__": key, **members})
-        self._offsets.append((start, int(tar.tarstream.offset)))
-        if len(self._offsets) == self.samples_per_shard:
+        if self._offsets and self._is_full(members):
+            self._finish_shard()
+        with self.output.failures():
+            tar = self._tar or self._start_shard()
+            start = int(tar.tarstream.offset)
+            tar.write({"__key__": key, **members})
+            self._offsets.append((start, int(tar.tarstream.offset)))
+
+    def finish_shards(self) -> None:
+        """Finish the last shard, if samples are in it."""
+        if self._offsets:
             self._finish_shard()
 
     def close(self) -> None:
         """Finish the last shard and write the manifest.
 
         Raises:
-            InputError: If no sample was written.
+            InputError: If no sample was written, unless ``allow_empty``.
         """
-        if self._offsets:
-            self._finish_shard()
-        if not self.entries:
-            raise InputError(f"no sample was kept for {self.folder}; nothing to write")
+        self.finish_shards()
+        if not self.entries and not self._allow_empty:
+            raise InputError(f"no sample was kept for {self.output}; nothing to write")
         manifest = {
             "schema_version": SCHEMA_VERSION,
             "kind": self.kind.value,
@@ -143,73 +168,91 @@ class ShardWriter:
             "shards": [dataclasses.asdict(entry) for entry in self.entries],
         }
         text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
-        _write_aside(self.folder / MANIFEST_NAME, text.encode())
+        self.output.write(MANIFEST_NAME, text.encode())
+
+    def _is_full(self, members: Mapping[str, bytes]) -> bool:
+        if len(self._offsets) >= self.samples_per_shard:
+            return True
+        added = sum(_BLOCK + -(-len(data) // _BLOCK) * _BLOCK for data in members.values())
+        return 0 < self.bytes_per_shard < self._offsets[-1][1] + added
 
     def _start_shard(self) -> TarWriter:
-        self._stream = open(self._hidden, "wb")  # noqa: SIM115
+        self._stream = open(self.output.aside(self._name), "wb")  # noqa: SIM115
         self._tar = TarWriter(self._stream, encoder=False, compress=False, mtime=0)
         return self._tar
+
+    def _discard(self) -> None:
+        """Drop the unfinished shard."""
+        if self._stream is None or self._tar is None:
+            return
+        with contextlib.suppress(OSError):  # a full disk refuses the last blocks again
+            self._tar.close()
+        with contextlib.suppress(OSError):
+            self._stream.close()
+        self.output.aside(self._name).unlink(missing_ok=True)
+        self._tar, self._stream, self._offsets = None, None, []
 
     def _finish_shard(self) -> None:
         assert self._tar is not None
         assert self._stream is not None
-        self._tar.close()
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
-        self._stream.close()
-        path, hidden = self._path, self._hidden
+        name = self._name
+        aside = self.output.aside(name)
+        with self.output.failures():
+            self._tar.close()
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+            self._stream.close()
         index = _npy(np.array(self._offsets, np.uint64))
-        with open(hidden, "rb") as stream:
+        with open(aside, "rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         entry = ShardEntry(
-            name=path.name,
+            name=name,
             samples=len(self._offsets),
-            bytes=hidden.stat().st_size,
+            bytes=aside.stat().st_size,
             sha256=digest,
             index_sha256=hashlib.sha256(index).hexdigest(),
         )
-        _write_aside(index_path(path), index)
-        os.replace(hidden, path)
-        _sync_folder(self.folder)
+        self.output.write(index_path(Path(name)).name, index)
+        self.output.publish(name)
         self.entries.append(entry)
         self._tar, self._stream, self._offsets = None, None, []
+        if self._on_finished is not None:
+            self._on_finished(entry)
 
 
-def _prepare_folder(folder: Path, overwrite: bool) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; give a folder for the shards")
-    folder.mkdir(parents=True, exist_ok=True)
-    # The manifest goes first, so that a folder with a manifest is complete at any moment.
-    patterns = (MANIFEST_NAME, "*.tar", "*.index.npy", ".*.partial")
-    present = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
-    finished = [path for path in present if not path.name.endswith(".partial")]
-    if finished and not overwrite:
+def refuse_shards(output: OutputFolder, *, overwrite: bool) -> None:
+    """Refuse a folder that holds shards already, unless they may be removed.
+
+    Raises:
+        InputError: Naming what lies there.
+    """
+    present = [name for name in output.names() if _is_ours(name) and not _is_partial(name)]
+    if present and not overwrite:
         raise InputError(
-            f"{folder} already holds {finished[0].name}; give another folder or overwrite=true"
+            f"{output} already holds {present[0]}; give another folder or overwrite=true"
         )
-    for path in present:
-        path.unlink()
+
+
+def clear_shards(output: OutputFolder, keep: Sequence[ShardEntry]) -> None:
+    """Remove what a build leaves in a folder, but for some finished shards and their indices."""
+    kept = {entry.name for entry in keep}
+    kept |= {index_path(Path(name)).name for name in kept}
+    present = [name for name in output.names() if _is_ours(name) and name not in kept]
+    # The manifest goes first, so that a folder with a manifest is complete at any moment.
+    for name in sorted(present, key=lambda name: (name != MANIFEST_NAME, name)):
+        output.remove(name)
+
+
+def _is_ours(name: str) -> bool:
+    whole = name.removeprefix(".").removesuffix(".partial") if _is_partial(name) else name
+    return whole == MANIFEST_NAME or _OURS.fullmatch(whole) is not None
+
+
+def _is_partial(name: str) -> bool:
+    return name.startswith(".") and name.endswith(".partial")
 
 
 def _npy(array: np.ndarray) -> bytes:
     stream = io.BytesIO()
     np.save(stream, array, allow_pickle=False)
     return stream.getvalue()
-
-
-def _write_aside(path: Path, data: bytes) -> None:
-    hidden = path.with_name(f".{path.name}.partial")
-    with open(hidden, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(hidden, path)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
