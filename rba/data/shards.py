@@ -67,7 +67,7 @@ class ShardSet:
             InputError: If nothing is there, the manifest is missing, of another kind or schema, or
                 disagrees with the tars.
         """
-        folder, names = _resolve(str(pattern))
+        folder, names = resolve_shards(str(pattern))
         manifest = _read_manifest(folder)
         found = Mode(manifest["kind"])
         if kind is not None and found is not kind:
@@ -142,7 +142,7 @@ def known_members(kind: Mode, members: dict[str, bytes]) -> dict[str, bytes]:
     return {"json": b"{}", **known}
 
 
-def _resolve(pattern: str) -> tuple[Path, set[str] | None]:
+def resolve_shards(pattern: str) -> tuple[Path, set[str] | None]:
     """Return the folder, and the names of the selected tars or None for all."""
     if "://" in pattern:
         raise InputError(f"{pattern} is remote; copy or mount the shards, and give a local folder")
