@@ -72,7 +72,7 @@ def main(config: DictConfig) -> None:
             raise SystemExit(130) from None
         finally:
             report.bar.close()
-        report.finish(folder.path, client.num_requests, time.perf_counter() - started)
+        report.finish(folder, client.num_requests, time.perf_counter() - started)
     report.require_found()
     if not report.complete:
         print("some failed; the same command tries them again")

@@ -181,7 +181,7 @@ class OutputFolder:
         try:
             yield
         except OSError as error:
-            again = "the same command goes on from the finished shards"
+            again = "the same command goes on from what is finished"
             if error.errno in _FULL:
                 where = self.local or self._scratch
                 raise InputError(f"{where}: the disk is full; free space, then {again}") from error

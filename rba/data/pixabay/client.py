@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from rba.data.output import OutputFolder
 from rba.data.pixabay.api import CACHE_SECONDS, Filters
 from rba.data.pixabay.fetch import Fetcher, FetchError
-from rba.data.pixabay.folder import write_whole
 from rba.data.pixabay.limit import Clock
 from rba.errors import InputError
 
@@ -41,6 +41,7 @@ class AnswerCache:
 
     def __init__(self, folder: Path, clock: Clock) -> None:
         self.folder = folder
+        self._files = OutputFolder(folder)
         self.clock = clock
 
     def find(self, parameters: Mapping[str, str]) -> dict[str, Any] | None:
@@ -55,8 +56,7 @@ class AnswerCache:
     def keep(self, parameters: Mapping[str, str], answer: Mapping[str, Any]) -> None:
         """Store an answer."""
         kept = {"asked_at": self.clock.now(), "request": dict(parameters), "answer": answer}
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_whole(self._path(parameters), json.dumps(kept).encode())
+        self._files.write(self._path(parameters).name, json.dumps(kept).encode())
 
     def _path(self, parameters: Mapping[str, str]) -> Path:
         text = json.dumps(dict(sorted(parameters.items())))

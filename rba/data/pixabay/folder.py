@@ -1,7 +1,6 @@
 """The folder of pictures: NAME.jpg with NAME.json beside it, whole or not there at all."""
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
@@ -9,12 +8,12 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rba.data.output import OutputFolder
 from rba.errors import InputError
 
 STATE_NAME = ".pixabay"  # answers of the API and the lock, inside the folder
 REPORT_NAME = "download_report.json"
 SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class PictureFolder:
@@ -22,10 +21,14 @@ class PictureFolder:
 
     Args:
         path: Made if missing by `opened`.
+
+    Attributes:
+        files: Writes whole files into it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.files = OutputFolder(path)
         self.state = path / STATE_NAME
         self._held = frozenset[int]()
 
@@ -78,8 +81,8 @@ class PictureFolder:
             InputError: If the disk is full.
         """
         text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
-        write_whole(self.path / f"{number}.json", text.encode())
-        write_whole(self.path / f"{number}{suffix}", body)
+        self.files.write(f"{number}.json", text.encode())
+        self.files.write(f"{number}{suffix}", body)
 
     def _require_size(self, size: str) -> None:
         if not self._held:
@@ -93,27 +96,3 @@ class PictureFolder:
             raise InputError(
                 f"{self.path} holds pictures of size={present}; give size={present} or another out"
             )
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file aside, flush it to the disk and give it its name.
-
-    Raises:
-        InputError: If the disk is full.
-    """
-    hidden = path.with_name(f".{path.name}.partial")
-    try:
-        with open(hidden, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(hidden, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            hidden.unlink(missing_ok=True)
-        if error.errno in _FULL:
-            raise InputError(
-                f"the disk of {path.parent} is full ({error.strerror}); free some space and give "
-                "the same command again: what is stored stays"
-            ) from error
-        raise OSError(error.errno, error.strerror, str(path)) from error

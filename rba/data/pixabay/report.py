@@ -2,13 +2,12 @@
 
 import collections
 import json
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from rba.data.pixabay.fetch import FetchError
-from rba.data.pixabay.folder import REPORT_NAME, write_whole
+from rba.data.pixabay.folder import REPORT_NAME, PictureFolder
 from rba.errors import InputError
 
 _NAMES_SHOWN = 5
@@ -91,7 +90,7 @@ class DownloadReport:
         self.bar.set_postfix(failed=sum(map(len, self.failed.values())), refresh=False)
         self.bar.update()
 
-    def finish(self, folder: Path, num_requests: int, seconds: float) -> None:
+    def finish(self, folder: PictureFolder, num_requests: int, seconds: float) -> None:
         """Write ``download_report.json`` and print the table.
 
         Args:
@@ -113,7 +112,7 @@ class DownloadReport:
             "seconds": round(seconds, 2),
         }
         text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
-        write_whole(folder / REPORT_NAME, text.encode())
+        folder.files.write(REPORT_NAME, text.encode())
         print(self.table(num_requests, seconds))
 
     def table(self, num_requests: int, seconds: float) -> str:

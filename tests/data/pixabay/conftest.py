@@ -68,6 +68,7 @@ class PixabayServer:
         self.bodies = {}
         self.asked = []
         self.delay = 0.0
+        self.together = threading.Barrier(1)
         self.most_at_once = 0
         self._at_once = 0
         self._window = collections.deque()
@@ -100,7 +101,9 @@ class PixabayServer:
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
         try:
-            time.sleep(self.delay if name != "api" else 0)
+            if name != "api":
+                self.together.wait(20)
+                time.sleep(self.delay)
             with self._lock:
                 if self.faults[name]:
                     return self.faults[name].pop(0)
