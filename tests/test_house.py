@@ -45,8 +45,8 @@ TOOLS_MAY_NOT_IMPORT = ("rba.data.datamodule",)
 # Third parties, and the only places that may import them (path prefixes).
 FENCES: dict[str, tuple[str, ...]] = {
     "lightning": ("rba/training/", "rba/data/datamodule.py", "train.py"),
-    "hydra": ("train.py", "data_tools/", "rba/settings.py"),
-    "omegaconf": ("train.py", "data_tools/", "rba/settings.py"),
+    "hydra": ("train.py", "data_tools/", "rba/settings/"),
+    "omegaconf": ("train.py", "data_tools/", "rba/settings/"),
     "webdataset": ("rba/data/", "data_tools/"),
     "albumentations": ("rba/data/transforms.py",),
     "gradio": ("rba/app/",),

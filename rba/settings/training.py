@@ -1,0 +1,91 @@
+"""The settings of a training: their types, and what must hold before anything is built."""
+
+import dataclasses
+import os
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from rba.errors import InputError
+from rba.settings.composition import describe_error, plain, require_complete
+
+
+@dataclasses.dataclass
+class TrainSettings:
+    """Types of the settings of `conf/train.yaml`; groups are checked by what they build."""
+
+    run_name: str
+    runs_folder: str
+    seed: int
+    max_steps: int
+    global_batch: int
+    per_device_batch: int
+    validate_every_n_steps: int
+    resume: str | None
+    init_from: str | None
+    check: bool
+    record_samples: bool
+    model: dict[str, Any]
+    data: dict[str, Any]
+    alternation: dict[str, Any]
+    objective: dict[str, Any]
+    optimizer: dict[str, Any]
+    validation: dict[str, Any]
+    trainer: dict[str, Any]
+    callbacks: dict[str, Any]
+    logger: dict[str, Any]
+
+
+def check_train_settings(config: DictConfig) -> None:
+    """Hold a composed training configuration against `TrainSettings` and resolve it in place.
+
+    Raises:
+        InputError: If a value is unset or of the wrong type, a key is unknown, or a count is not
+            positive.
+    """
+    require_complete(config)
+    for name in ("runs_folder", "resume", "init_from"):
+        if isinstance(config[name], str):
+            config[name] = os.path.expanduser(config[name])
+    try:
+        typed: Any = OmegaConf.merge(OmegaConf.structured(TrainSettings), config)
+        require_complete(typed)
+        for name, value in typed.items():
+            if not isinstance(value, DictConfig):
+                config[name] = value  # run_name=7 means the text
+        OmegaConf.resolve(config)
+    except OmegaConfBaseException as error:
+        raise InputError(describe_error(error)) from error
+    for name in ("max_steps", "global_batch", "per_device_batch", "validate_every_n_steps"):
+        if config[name] < 1:
+            raise InputError(f"{name}={config[name]} must be at least 1")
+    if not 0 <= config.seed < 2**32:
+        raise InputError(f"seed={config.seed} must lie in 0 to 2**32 - 1")
+
+
+def without_sources(network: DictConfig) -> DictConfig:
+    """Return a network's configuration with every ``source`` null: random weights, same shapes."""
+    copy: Any = OmegaConf.create(plain(network))
+    for part in copy.values():
+        if isinstance(part, DictConfig) and "source" in part:
+            part.source = None
+    return copy
+
+
+def require_sources(network: DictConfig) -> None:
+    """Refuse a configuration whose pretrained parts are not where it says; reads no weight.
+
+    Raises:
+        InputError: Naming the part, the path and the way out.
+    """
+    from rba.models.sources import check_source
+
+    subfolders = {"autoencoder": "vae", "encoder": "", "unet": "unet"}
+    for name, subfolder in subfolders.items():
+        source = network[name].get("source")
+        if source is not None:
+            try:
+                check_source(source, subfolder)
+            except InputError as error:
+                raise InputError(f"model.network.{name}.source: {error}") from None
