@@ -1,49 +1,56 @@
-"""Turn a folder tree of photos into alignment shards.
+"""Turn photos into alignment shards: a folder tree, a list, a table, or tars that others wrote.
 
-python data_tools/build_alignment_shards.py images=DIR out=DIR [key=value ...]
+python data_tools/build_alignment_shards.py images=INPUT out=OUT [key=value ...]
+
+A stopped build goes on when it is started again. On several machines or in several processes:
+python data_tools/build_alignment_shards.py --multirun images=INPUT out=OUT parts=8 \
+    'part=range(0,8)' hydra/launcher=submitit_slurm
+python data_tools/merge_shards.py out=OUT
 """
 
-import time
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from rba.batch import Mode
-from rba.data.build import BuildReport, require_limits, write_records
-from rba.data.photos import find_photos, load_photo
-from rba.data.sample import AlignmentRecord
-from rba.data.writer import ShardWriter
+from rba.data.build import BuildJob, build_shards, require_limits
+from rba.data.photo_lists import list_photos
+from rba.data.photos import PhotoLimits, PhotoLoader
+from rba.errors import InputError
 from rba.settings import tool_main
 
-_STORED = ("seed", "longest_side", "shortest_side", "quality", "samples_per_shard")
+_STORED = (
+    "longest_side",
+    "shortest_side",
+    "max_megapixels",
+    "min_sharpness",
+    "min_contrast",
+    "near_distance",
+    "quality",
+)
 
 
 def main(config: DictConfig) -> None:
-    """Read, bound, encode and write every photo in a shuffled order.
+    """Read, judge, bound, encode and write every photo in a shuffled order.
 
     Raises:
-        InputError: If the input is missing or empty, or the output already holds shards.
+        InputError: If the input is missing or empty, or the output holds another set.
     """
-    started = time.perf_counter()
-    require_limits(config, shortest_side=1)
-    root, out = Path(config.images).expanduser(), Path(config.out).expanduser()
-    photos = [(path.relative_to(root).as_posix(), path) for path in find_photos(root)]
-    report = BuildReport()
-
-    def load(path: Path, key: str) -> AlignmentRecord:
-        longest, shortest = config.longest_side, config.shortest_side
-        return load_photo(path, root, key, longest=longest, shortest=shortest)
-
-    writer = ShardWriter(
-        out,
-        kind=Mode.ALIGNMENT,
-        samples_per_shard=config.samples_per_shard,
-        settings={"tool": "build_alignment_shards", **{name: config[name] for name in _STORED}},
-        overwrite=config.overwrite,
+    require_limits(config, shortest_side=1, max_megapixels=0, min_sharpness=0, min_contrast=0)
+    job = BuildJob.read(Mode.ALIGNMENT, "build_alignment_shards", config, _STORED)
+    if Path(config.images).expanduser().resolve() == Path(config.out).expanduser().resolve():
+        raise InputError(f"out={config.out} is images as well; give another folder")
+    photos = list_photos(config.images, config.column)
+    limits = PhotoLimits(
+        longest_side=config.longest_side,
+        shortest_side=config.shortest_side,
+        quality=config.quality,
+        most_pixels=round(config.max_megapixels * 1e6),
+        min_sharpness=config.min_sharpness,
+        min_contrast=config.min_contrast,
     )
-    with writer:
-        write_records(photos, load, writer, report, seed=config.seed, quality=config.quality)
-    report.finish(out, time.perf_counter() - started)
+    loader = PhotoLoader(photos.root, limits)
+    build_shards(photos, loader, config.out, job, photos.dropped)
 
 
 if __name__ == "__main__":

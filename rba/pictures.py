@@ -1,14 +1,18 @@
 """Read and write picture files as a user has them: rotated, grey, 16-bit, with alpha, as masks."""
 
+import functools
+import io
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from rba.errors import InputError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})
+_NOT_SEEN = 2  # levels of 255 that a colour profile may change without being worth a conversion
 
 
 def list_images(folder: str | Path) -> list[Path]:
@@ -29,7 +33,7 @@ def list_images(folder: str | Path) -> list[Path]:
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read any picture as HxWx3 uint8 RGB: EXIF rotation applied, grey and 16-bit converted.
+    """Read any picture as HxWx3 uint8 sRGB: EXIF rotation applied, grey and 16-bit converted.
 
     Transparent pixels are shown on black.
 
@@ -39,8 +43,10 @@ def read_image(path: str | Path) -> np.ndarray:
     return read_image_with_alpha(path)[0]
 
 
-def read_image_with_alpha(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
+def read_image_with_alpha(path: str | Path | BinaryIO) -> tuple[np.ndarray, np.ndarray | None]:
     """Read a picture and, where it has a meaningful alpha channel, its HxW bool object mask.
+
+    Of several frames the first one is read.
 
     Raises:
         InputError: If the file is missing or not an image.
@@ -53,7 +59,7 @@ def read_image_with_alpha(path: str | Path) -> tuple[np.ndarray, np.ndarray | No
     return shown.astype(np.uint8), None if opaque else alpha >= 128
 
 
-def read_mask(path: str | Path) -> np.ndarray:
+def read_mask(path: str | Path | BinaryIO) -> np.ndarray:
     """Read a mask file as HxW bool.
 
     Label images with values 0/1 (PAL's form) or palette indices count as set above 0; anything
@@ -89,12 +95,68 @@ def write_png(path: str | Path, image: np.ndarray) -> None:
     Image.fromarray(pixels).save(path, format="PNG")
 
 
-def _open(path: str | Path, *, keep_labels: bool = False) -> Image.Image:
-    """Decode a file, upright, in one of `_MODES`."""
+def to_srgb(picture: Image.Image) -> Image.Image:
+    """Return a picture in sRGB, by its colour profile where it has one that says otherwise.
+
+    A profile that cannot be read, or is for another kind of pixels, says nothing.
+    """
+    mode = picture.mode
+    if "icc_profile" not in picture.info or mode.startswith(("I", "F")) or mode == "1":
+        return picture
+    if mode in ("P", "PA", "LA", "RGBA"):
+        whole = picture.convert("RGBA" if mode != "LA" else "LA")
+        colours, alpha = whole.convert("L" if mode == "LA" else "RGB"), whole.getchannel("A")
+        colours.info["icc_profile"] = picture.info["icc_profile"]
+        if not changes_colours(colours):
+            return picture
+        converted = to_srgb(colours)
+        converted.putalpha(alpha)
+        return converted
+    transform = _profile_transform(picture.info["icc_profile"], mode)
+    return picture if transform is None else _apply(picture, transform)
+
+
+def changes_colours(picture: Image.Image) -> bool:
+    """Return whether a grey, RGB or CMYK picture has a colour profile other than sRGB."""
+    profile = picture.info.get("icc_profile")
+    return bool(profile) and _profile_transform(profile, picture.mode) is not None
+
+
+@functools.lru_cache(maxsize=32)
+def _profile_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """Return what turns pixels of a mode into sRGB; None where that changes nothing or fails."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        target = ImageCms.createProfile("sRGB")
+        transform = ImageCms.buildTransform(source, target, mode, "RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return None
+    if mode not in ("L", "RGB"):
+        return transform
+    levels = np.linspace(0, 255, 9).astype(np.uint8)
+    if mode == "RGB":
+        grid = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(9, 81, 3)
+    else:
+        grid = np.arange(256, dtype=np.uint8)[None]
+    shown = np.asarray(_apply(Image.fromarray(grid), transform)).astype(int)
+    same = np.abs(shown - (grid if mode == "RGB" else grid[..., None])).max() <= _NOT_SEEN
+    return None if same else transform
+
+
+def _apply(picture: Image.Image, transform: ImageCms.ImageCmsTransform) -> Image.Image:
+    converted = ImageCms.applyTransform(picture, transform)
+    assert converted is not None  # only in place it returns none
+    return converted
+
+
+def _open(path: str | Path | BinaryIO, *, keep_labels: bool = False) -> Image.Image:
+    """Decode a file, upright, in one of `_MODES`, in sRGB unless it holds labels."""
     try:
         with Image.open(path) as picture:
             picture.load()
             upright = _to_eight_bits(ImageOps.exif_transpose(picture), keep_labels=keep_labels)
+            if not keep_labels:
+                upright = to_srgb(upright)
             return upright if upright.mode in _MODES else upright.convert("RGB")
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; give the path of an image") from None
