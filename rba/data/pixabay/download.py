@@ -105,7 +105,7 @@ def picture_facts(body: bytes) -> dict[str, Any]:
             picture.load()
     # Damaged bytes make Pillow's decoders raise nearly anything: OSError, SyntaxError, TypeError.
     except Exception:
-        raise FetchError("no picture, or a damaged one", temporary=True) from None
+        raise FetchError("damaged or no picture", temporary=True) from None
     if picture.format not in SUFFIXES:
         raise FetchError(f"picture of format {picture.format}")
     width, height = picture.size

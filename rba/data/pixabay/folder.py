@@ -81,7 +81,7 @@ class PictureFolder:
             InputError: If the disk is full.
         """
         text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
-        self.files.write(f"{number}.json", text.encode())
+        self.files.write(f"{number}.json", text.encode(errors="replace"))
         self.files.write(f"{number}{suffix}", body)
 
     def _require_size(self, size: str) -> None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from rba.data.pixabay.api import MAX_HITS, MAX_QUERY_CHARACTERS, Filters, Hit, read_hit
 from rba.data.pixabay.client import Page, PixabayClient, search_parameters
@@ -14,6 +15,8 @@ from rba.errors import InputError
 
 # From so many on the terms are worth a reminder (our choice).
 _MANY_PICTURES = 1_000
+# Queries in a row that no retry got an answer for; the next ones would wait as long in vain.
+_MOST_UNANSWERED = 3
 
 
 def read_queries(given: Sequence[object], file: str | None) -> list[str]:
@@ -105,26 +108,35 @@ class Search:
         self.leave_out = leave_out
 
     def count_requests(self) -> tuple[int, int]:
-        """Return how many answers are needed at most, and how many of them are kept already."""
-        pages = range(1, math.ceil(self.limit / self.per_page) + 1)
-        requests = [
-            search_parameters(query, self.filters, page, self.per_page)
-            for query in self.queries
-            for page in pages
-        ]
-        kept = sum(self.client.cache.find(request) is not None for request in requests)
-        return len(requests), kept
+        """Return how many answers are needed, and how many of them are kept already.
+
+        A query whose first answer is not kept counts as if it had enough hits.
+        """
+        needed = kept = 0
+        for query in self.queries:
+            first = self._kept(query, 1)
+            wanted = self.limit if first is None else min(self.limit, first["totalHits"])
+            pages = max(1, math.ceil(wanted / self.per_page))
+            needed += pages
+            kept += first is not None
+            kept += sum(self._kept(query, page) is not None for page in range(2, pages + 1))
+        return needed, kept
 
     def missing(self, folder: PictureFolder, report: DownloadReport) -> Iterator[Hit]:
         """Yield every picture that the folder lacks, once, query after query.
 
-        A query that the API does not answer is counted, and the next one goes on.
+        A query that the API does not answer is counted, and the next one goes on; after three in a
+        row the rest is counted without asking.
 
         Raises:
             InputError: If the API refuses the key or has no files of this size for it.
         """
         seen: set[int] = set()
+        unanswered = 0
         for query in self.queries:
+            if unanswered == _MOST_UNANSWERED:
+                report.fail_query(query, FetchError("not asked, as the API did not answer before"))
+                continue
             try:
                 for hit in self._wanted(query, report):
                     known = hit.id in seen
@@ -135,14 +147,19 @@ class Search:
                         report.count_present()
                     else:
                         yield hit
+                unanswered = 0
             except FetchError as error:
                 report.fail_query(query, error)
+                unanswered = unanswered + 1 if error.temporary else 0
 
     def _wanted(self, query: str, report: DownloadReport) -> Iterator[Hit]:
         """Yield the first hits of a query that are not left out, at most ``limit``."""
         taken = accessible = 0
+        expected = self.limit
         for page in self._pages(query):
             accessible = max(accessible, page.accessible)
+            report.expect(min(self.limit, accessible) - expected)
+            expected = min(self.limit, accessible)
             for facts in page.hits:
                 if taken == self.limit:
                     break
@@ -155,7 +172,11 @@ class Search:
                 yield hit
             if taken == self.limit:
                 break
+        report.expect(taken - expected)
         report.finish_query(query, accessible, taken)
+
+    def _kept(self, query: str, page: int) -> dict[str, Any] | None:
+        return self.client.cache.find(search_parameters(query, self.filters, page, self.per_page))
 
     def _pages(self, query: str) -> Iterator[Page]:
         number, last = 1, 1

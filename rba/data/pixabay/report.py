@@ -49,6 +49,11 @@ class DownloadReport:
         """Whether nothing is left for another start."""
         return not self.failed and not self.failed_queries
 
+    def expect(self, more: int) -> None:
+        """Move the end of the bar by so many pictures, fewer where negative."""
+        self.bar.total += more
+        self.bar.refresh()
+
     def finish_query(self, query: str, accessible: int, taken: int) -> None:
         """Count a query that gave all its hits.
 
@@ -58,7 +63,6 @@ class DownloadReport:
             taken: How many of them are wanted.
         """
         self.queries[query] = {"accessible": accessible, "taken": taken}
-        self._expect_less(self.limit - taken)
 
     def fail_query(self, query: str, error: FetchError) -> None:
         """Count a query that the API did not answer."""
@@ -112,7 +116,7 @@ class DownloadReport:
             "seconds": round(seconds, 2),
         }
         text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
-        folder.files.write(REPORT_NAME, text.encode())
+        folder.files.write(REPORT_NAME, text.encode(errors="replace"))
         print(self.table(num_requests, seconds))
 
     def table(self, num_requests: int, seconds: float) -> str:
@@ -131,10 +135,6 @@ class DownloadReport:
             ("seconds", seconds, ""),
         ]
         return "\n".join(f"{name:<32}{_number(n):>10}  {names}".rstrip() for name, n, names in rows)
-
-    def _expect_less(self, pictures: int) -> None:
-        self.bar.total -= pictures
-        self.bar.refresh()
 
 
 def _sorted(names: dict[str, list[int]]) -> dict[str, list[int]]:

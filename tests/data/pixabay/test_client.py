@@ -217,6 +217,21 @@ def test_retries_end_and_the_next_query_goes_on(server, client, tmp_path):
     assert report.complete
 
 
+def test_a_server_that_is_down_is_not_asked_for_hours(server, client, clock, tmp_path):
+    server.found = {str(number): [number] for number in range(1, 9)}
+    server.faults["api"] = [BAD_GATEWAY] * 99
+    found, report = missing(make_search(client, list(server.found)), tmp_path)
+    assert found == []
+    assert len(report.failed_queries) == 8
+    assert report.failed_queries["8"] == "not asked, as the API did not answer before"
+    assert len(server.searches()) == 3 * 4
+    # Requests that are refused for themselves do not count as an outage.
+    server.faults["api"] = [(400, {}, b"[ERROR 400] no")] * 7
+    found, report = missing(make_search(client, list(server.found)), tmp_path)
+    assert found == [8]
+    assert len(report.failed_queries) == 7
+
+
 def test_a_refused_request_is_not_tried_again(server, client, clock):
     server.faults["api"] = [(400, {}, b'[ERROR 400] "category" is not valid.')]
     with pytest.raises(FetchError) as caught:
@@ -355,7 +370,7 @@ def test_the_plan_counts_what_is_kept_and_asks_nothing(server, client, clock, tm
     client.search("cat", Filters(), 1, 200)
     text = describe_plan(search, PictureFolder(tmp_path / "none"), RateLimit(clock, 100, 60.0))
     rows = dict(line.rsplit(maxsplit=1) for line in text.splitlines() if "only with" not in line)
-    assert rows["requests to the API, about"] == "182"
+    assert rows["requests to the API, about"] == "180"
     assert rows["answers of the last 24 hours"] == "1"
     assert rows["minutes under the rate limit"] == "1"
     assert rows["pictures wanted, at most"] == "30,500"

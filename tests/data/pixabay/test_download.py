@@ -76,6 +76,15 @@ def test_pictures_lie_beside_who_made_them_and_under_which_licence(
     assert report.complete
 
 
+def test_text_that_is_no_unicode_stops_nothing(server, download, tmp_path):
+    server.found["cat"] = [1]
+    server.flags[1] = {"tags": "half \ud800, Grüße", "user": None}
+    assert download("cat").complete
+    facts = json.loads((tmp_path / "out" / "1.json").read_text(encoding="utf-8"))
+    assert facts["tags"] == ["half ?", "Grüße"]
+    assert facts["author_url"] is None
+
+
 def test_what_is_there_is_not_asked_again_and_duplicates_come_once(server, download, tmp_path):
     server.found = {"cat": [1, 2, 3], "pet": [3, 4]}
     report = download("cat", "pet")
@@ -116,7 +125,7 @@ def test_a_body_cut_short_is_seen_with_and_without_its_length(server, download, 
     server.bodies[2] = picture(2)[:-200]  # the length that is announced is the short one
     server.faults["3"] = [(200, {"Cut": "200"}, picture(3)[:-200])] * 4
     report = download("cat")
-    assert report.failed == {"no picture, or a damaged one": [2], "truncated": [3]}
+    assert report.failed == {"damaged or no picture": [2], "truncated": [3]}
     assert set(contents(tmp_path / "out")) == {"1.jpg", "1.json", "download_report.json"}
     del server.bodies[2]
     report = download("cat")  # the same command tries again what failed
@@ -307,5 +316,5 @@ def test_pictures_are_decoded_to_the_last_row(picture):
     whole = picture(3)
     assert picture_facts(whole) == {"suffix": ".jpg", "width": 40, "height": 30}
     for body in (b"", b"<html></html>", whole[:20], whole[:-60], whole[: len(whole) // 2]):
-        with pytest.raises(FetchError, match="no picture, or a damaged one"):
+        with pytest.raises(FetchError, match="damaged or no picture"):
             picture_facts(body)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from rba.data.photos import find_photos
+from rba.data.sample import decode_record
+from rba.data.shards import ShardSet
 from rba.errors import InputError
 from rba.settings import compose_config
 
@@ -19,13 +20,18 @@ ROOT = Path(__file__).parents[3]
 NAME = "download_pixabay"
 
 
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "data_tools" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture
 def tool(server, clock, monkeypatch):
     """Run the command in this process against the server, by its clock."""
     monkeypatch.setenv("PIXABAY_API_KEY", server.key)
-    spec = importlib.util.spec_from_file_location(NAME, ROOT / "data_tools" / f"{NAME}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load(NAME)
     monkeypatch.setattr(module, "Clock", lambda: clock)
 
     def run(*overrides):
@@ -45,14 +51,13 @@ def pictures(folder):
     return found
 
 
-def test_from_queries_to_pictures_that_shards_are_built_of(server, tool, tmp_path, capsys):
+def test_from_queries_to_pictures(server, tool, tmp_path, capsys):
     server.found = {"cat": [1, 2, 3], "yellow flower": [3, 4]}
     file = tmp_path / "queries.txt"
     file.write_text("yellow flower\n")
     out = tmp_path / "out 'ä'"
     tool("queries=[cat]", f"queries_file={file}", f'out="{out}"')
     assert set(pictures(out)) == {f"{n}.{s}" for n in (1, 2, 3, 4) for s in ("jpg", "json")}
-    assert [path.name for path in find_photos(out)] == ["1.jpg", "2.jpg", "3.jpg", "4.jpg"]
     asked = server.searches()[0]
     assert asked["image_type"] == "photo"
     assert asked["safesearch"] == "true"
@@ -62,6 +67,23 @@ def test_from_queries_to_pictures_that_shards_are_built_of(server, tool, tmp_pat
     assert "found by an earlier query                1" in printed
     tool("queries=[cat]", f"queries_file={file}", f'out="{out}"')
     assert "already there                            4" in capsys.readouterr().out
+
+
+def test_shards_keep_author_licence_and_source(server, tool, tmp_path):
+    server.found["cat"] = [1, 2, 3]
+    tool("queries=[cat]", f"out={tmp_path / 'photos'}")
+    loose = ["shortest_side=16", "min_sharpness=0", "min_contrast=0", "near_distance=-1"]
+    name = "build_alignment_shards"
+    given = [f"images={tmp_path / 'photos'}", f"out={tmp_path / 'shards'}", "workers=1", *loose]
+    load(name).main(compose_config(f"data_tools/{name}", given))
+    shards = ShardSet.open(tmp_path / "shards")
+    facts = [decode_record(shards.kind, *shards.read(0, n)).metadata for n in range(3)]
+    assert {fact["source"] for fact in facts} == {
+        f"https://pixabay.com/photos/blossom-{number}/" for number in (1, 2, 3)
+    }
+    assert all(fact["author"] == "Josch13" for fact in facts)
+    assert all(fact["license"] == "Pixabay Content License" for fact in facts)
+    assert all(fact["license_url"].startswith("https://pixabay.com/") for fact in facts)
 
 
 def test_authors_who_refuse_training_are_left_out_by_default(server, tool, tmp_path):
