@@ -1,7 +1,9 @@
 """Builders of shards: any list of inputs and a function that turns one into a sample."""
 
 from rba.data.build.built import Built, Fingerprint
-from rba.data.build.engine import BuildJob, build_shards, write_records
+from rba.data.build.engine import build_shards, write_records
+from rba.data.build.job import BuildJob
+from rba.data.build.merge import merge_parts
 from rba.data.build.report import BuildReport
 from rba.data.build.sizes import (
     DroppedError,
@@ -20,6 +22,7 @@ __all__ = [
     "bound_size",
     "build_shards",
     "is_picture",
+    "merge_parts",
     "require_limits",
     "sample_key",
     "write_records",
