@@ -1,0 +1,144 @@
+"""A contact sheet of a set of shards that a person can judge: a strip of pictures a record."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from rba.data.preview_tiles import LEGENDS, Strip, alignment_strip, refinement_strip
+from rba.data.record_choice import RecordPlace, choose_records
+from rba.data.sample import AlignmentRecord, RecordError, decode_record
+from rba.data.shards import ShardSet
+from rba.draws import keyed_generator
+from rba.errors import InputError
+from rba.masks.profile import MaskProfile, load_profile
+
+_GAP = 6  # pixels between the tiles of a strip
+_MARGIN = 22  # pixels between strips
+_CAPTION = 18  # pixels, each of the two lines above a strip
+_TITLE = 40  # pixels, the line above all
+_PAPER = (255, 255, 255)
+_INK = (33, 37, 41)
+_FAINT = (110, 117, 125)
+_BAD = (190, 30, 45)
+_MOST_PIXELS = 200_000_000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PreviewSettings:
+    """What the sheet shows.
+
+    Attributes:
+        count: Records, drawn at random, in the set's order.
+        seed: Of the choice of records and of the artifact masks.
+        profile: Name of a shipped mask profile or path of a file.
+        masks: Artifact masks drawn on each record.
+        points: Matches shown on a pair, spread over the target.
+        columns: Strips side by side.
+        side: Side of a tile in pixels.
+
+    Raises:
+        InputError: If a number is out of bounds.
+    """
+
+    count: int = 12
+    seed: int = 0
+    profile: str = "pal"
+    masks: int = 2
+    points: int = 24
+    columns: int = 2
+    side: int = 224
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("count", 1, 2000),
+            ("masks", 1, 12),
+            ("points", 1, 500),
+            ("columns", 1, 20),
+            ("side", 64, 1024),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise InputError(f"{name}={getattr(self, name)}; give {low} to {high}")
+
+
+def preview_sheet(shards: ShardSet, settings: PreviewSettings) -> np.ndarray:
+    """Draw the sheet.
+
+    Returns:
+        HxWx3 uint8 RGB. A record that cannot be read gets a line with the reason.
+
+    Raises:
+        InputError: If the profile does not exist, or the sheet would be too large for memory.
+    """
+    profile = load_profile(settings.profile)
+    places = choose_records(shards, settings.count, "preview", settings.seed)
+    strips = [_strip(shards, place, profile, settings) for place in places]
+    title = f"{shards.name}: {len(strips)} of {len(shards):,} {shards.kind.value} records"
+    details = f"seed {settings.seed}   artifact masks of profile {profile.name}"
+    return _compose(strips, title, details, LEGENDS[shards.kind], settings)
+
+
+def _strip(
+    shards: ShardSet, place: RecordPlace, profile: MaskProfile, settings: PreviewSettings
+) -> Strip:
+    stem, key = shards.entries[place.shard].name.removesuffix(".tar"), f"sample {place.index}"
+    try:
+        key, members = shards.read(place.shard, place.index)
+        record = decode_record(shards.kind, key, members)
+    except RecordError as error:
+        return Strip(caption=f"{stem}  {key}", tiles=[], fault=str(error))
+    rng = keyed_generator(settings.seed, "preview masks", shards.kind.value, place.number)
+    if isinstance(record, AlignmentRecord):
+        strip = alignment_strip(record, profile, rng, settings.masks, settings.side)
+    else:
+        holes, points = settings.masks, settings.points
+        strip = refinement_strip(record, profile, rng, holes, points, settings.side)
+    return dataclasses.replace(strip, caption=f"{stem}  {key}")
+
+
+def _compose(
+    strips: Sequence[Strip], title: str, details: str, legend: str, settings: PreviewSettings
+) -> np.ndarray:
+    tiles = max((len(strip.tiles) for strip in strips), default=0) or 2
+    columns = min(settings.columns, len(strips))
+    strip_width = tiles * settings.side + (tiles - 1) * _GAP
+    head = 2 * _CAPTION + 4
+    strip_height = head + settings.side
+    rows = -(-len(strips) // columns)
+    width = _MARGIN + columns * (strip_width + _MARGIN)
+    height = _TITLE + _CAPTION + rows * (strip_height + _MARGIN) + _MARGIN // 2
+    if width * height > _MOST_PIXELS:
+        raise InputError(f"a sheet of {width}x{height} pixels is too large; lower count or side")
+    canvas = Image.new("RGB", (width, height), _PAPER)
+    draw = ImageDraw.Draw(canvas)
+    large, small = ImageFont.load_default(18), ImageFont.load_default(13)
+    _text(draw, (_MARGIN, _TITLE // 2 + 4), title, _INK, large, width - 2 * _MARGIN)
+    line = f"{details}   {legend}"
+    _text(draw, (_MARGIN, _TITLE + _CAPTION // 2), line, _FAINT, small, width - 2 * _MARGIN)
+    for number, strip in enumerate(strips):
+        row, column = divmod(number, columns)
+        left = _MARGIN + column * (strip_width + _MARGIN)
+        top = _TITLE + _CAPTION + _MARGIN // 2 + row * (strip_height + _MARGIN)
+        _text(draw, (left, top + _CAPTION // 2), strip.caption, _INK, small, strip_width)
+        facts = (strip.fault, _BAD) if strip.fault else (strip.facts, _FAINT)
+        _text(draw, (left, top + _CAPTION * 3 // 2), *facts, small, strip_width)
+        for place, tile in enumerate(strip.tiles):
+            corner = (left + place * (settings.side + _GAP), top + head)
+            canvas.paste(Image.fromarray(tile), corner)
+    return np.asarray(canvas)
+
+
+def _text(
+    draw: ImageDraw.ImageDraw,
+    place: tuple[int, int],
+    text: str,
+    colour: tuple[int, int, int],
+    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
+    room: int,
+) -> None:
+    """Write a line, its end left out where it has no room."""
+    shown = text
+    while len(shown) > 1 and draw.textlength(shown, font=font) > room:
+        shown = shown[:-2].rstrip() + "…"
+    draw.text(place, shown, fill=colour, font=font, anchor="lm")
