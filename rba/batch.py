@@ -28,6 +28,8 @@ class Example:
         reference_mask: RxR bool, the object; all true = unknown.
         correspondence_mask: RxR float32 in [0, 1], where the hole's content lies on the reference.
         correspondence_known: False leaves the example out of mIoU.
+        target_to_reference: 3x3, target pixels to reference pixels where one plane's map is known
+            (alignment), or None.
         draw: Global draw number (see `rba.draws`).
         sample_id: ``dataset/shard/key``.
         weight: Loss weight; 0 = padding.
@@ -42,6 +44,7 @@ class Example:
     draw: int
     sample_id: str
     weight: float = 1.0
+    target_to_reference: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,6 +69,7 @@ class Batch:
         reference_mask: [B, 1, R, R] bool, the object; all true = unknown.
         correspondence_mask: [B, 1, R, R] float in [0, 1], where the hole's content lies.
         correspondence_known: [B] bool; false = left out of mIoU and counted.
+        target_to_reference: [B, 3, 3] float, target pixels to reference pixels; NaN = unknown.
         draws: [B] int64, global draw numbers.
         weight: [B] float, 0 = padding.
         sample_ids: B strings ``dataset/shard/key``.
@@ -81,6 +85,7 @@ class Batch:
     reference_mask: Tensor
     correspondence_mask: Tensor
     correspondence_known: Tensor
+    target_to_reference: Tensor
     draws: Tensor
     weight: Tensor
     sample_ids: tuple[str, ...]
@@ -110,6 +115,7 @@ class Batch:
             "reference_mask": ((size, 1, side, side), torch.bool),
             "correspondence_mask": ((size, 1, side, side), torch.float32),
             "correspondence_known": ((size,), torch.bool),
+            "target_to_reference": ((size, 3, 3), torch.float32),
             "draws": ((size,), torch.int64),
             "weight": ((size,), torch.float32),
         }
@@ -141,6 +147,7 @@ class Batch:
             **images,
             correspondence_mask=_stack([e.correspondence_mask for e in examples]).float(),
             correspondence_known=torch.tensor([e.correspondence_known for e in examples]),
+            target_to_reference=torch.from_numpy(np.stack([_matrix(e) for e in examples])),
             draws=torch.tensor([e.draw for e in examples], dtype=torch.int64),
             weight=torch.tensor([e.weight for e in examples], dtype=torch.float32),
             sample_ids=tuple(e.sample_id for e in examples),
@@ -172,6 +179,12 @@ class Batch:
             masked_image=image * (1.0 - mask),
             reference=self.reference.float() / 127.5 - 1.0,
         )
+
+
+def _matrix(example: Example) -> np.ndarray:
+    if example.target_to_reference is None:
+        return np.full((3, 3), np.nan, np.float32)
+    return example.target_to_reference.astype(np.float32)
 
 
 def _stack(arrays: Sequence[np.ndarray]) -> Tensor:

@@ -121,6 +121,7 @@ class AlignmentExamples:
             reference_mask=object_mask,
             correspondence_mask=warp_soft_mask(shown, target_to_reference, side),
             correspondence_known=self._is_known(shown, target_to_reference),
+            target_to_reference=target_to_reference,
             draw=draw,
             sample_id=sample_id,
         )

@@ -111,12 +111,20 @@ class RefinementNetwork(nn.Module):
             latents = self.autoencoder.encode(images).latent_dist.mode()
             return latents * _config(self.autoencoder)["scaling_factor"]
 
-    def masked_condition(self, visible: Tensor, masked_latents: Tensor) -> Tensor:
+    def encode_tokens(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] pixels in [-1, 1] => [B, N, D] patch tokens of the encoder, row-major."""
+        with torch.set_grad_enabled(self.train_encoder and torch.is_grad_enabled()):
+            return patch_tokens(self.encoder, images)
+
+    def masked_condition(
+        self, visible: Tensor, masked_latents: Tensor, tokens: Tensor | None = None
+    ) -> Tensor:
         """Add the encoder's tokens of the masked image where the U-Net takes them.
 
         Args:
             visible: [B, 3, H, W] pixels in [-1, 1], the hole blanked.
             masked_latents: [B, C, h, w], `encode_images` of them.
+            tokens: `encode_tokens` of them where a caller has it already.
 
         Returns:
             [B, C, h, w] as given, or [B, C + width, h, w]: the tokens of the picture at its own
@@ -125,8 +133,10 @@ class RefinementNetwork(nn.Module):
         if not self.sees_target_tokens:
             return masked_latents
         patch = self.encoder.config.patch_size  # pyright: ignore
-        tokens = self._patch_tokens(visible).transpose(1, 2)
-        grid = tokens.unflatten(2, (visible.shape[-2] // patch, visible.shape[-1] // patch))
+        tokens = self.encode_tokens(visible) if tokens is None else tokens
+        grid = tokens.transpose(1, 2).unflatten(
+            2, (visible.shape[-2] // patch, visible.shape[-1] // patch)
+        )
         height, width = masked_latents.shape[-2:]
         cells = F.adaptive_avg_pool2d(grid, (height, width))
         return torch.cat([masked_latents, cells.to(masked_latents.dtype)], dim=1)
@@ -143,14 +153,14 @@ class RefinementNetwork(nn.Module):
             references: The references.
             drop: [B] bool, true = use the null tokens for this sample.
         """
-        tokens = self.connector(self._patch_tokens(references))
+        return self.connect(self.encode_tokens(references), drop)
+
+    def connect(self, features: Tensor, drop: Tensor | None = None) -> Tensor:
+        """[B, N, D] tokens of the encoder => [B, N, width]; ``drop`` as in `embed_references`."""
+        tokens = self.connector(features)
         if drop is None:
             return tokens
         return torch.where(drop.view(-1, 1, 1), self.null_tokens(len(tokens)), tokens)
-
-    def _patch_tokens(self, images: Tensor) -> Tensor:
-        with torch.set_grad_enabled(self.train_encoder and torch.is_grad_enabled()):
-            return patch_tokens(self.encoder, images)
 
     def null_tokens(self, count: int) -> Tensor:
         """Return the null condition, [count, N, width]."""

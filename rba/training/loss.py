@@ -25,6 +25,8 @@ class Objective:
             (appendix A.3: 0.1), drawn per sample.
         timestep_range: Half-open range of timesteps; ends within ``num_train_timesteps``.
         timestep_power: 1 = uniform; larger leans towards noise: ``t = T * u ** (1 / power)``.
+        correspondence_weight: Weight of `correspondence_losses` in alignment batches, for encoders
+            that are trained from random weights; 0 = none.
 
     Raises:
         InputError: If a value is out of range.
@@ -34,6 +36,7 @@ class Objective:
     drop_probability: float = 0.1
     timestep_range: tuple[int, int] = (0, 1000)
     timestep_power: float = 1.0
+    correspondence_weight: float = 0.0
 
     def __post_init__(self) -> None:
         if len(self.timestep_range) != 2:
@@ -44,6 +47,7 @@ class Objective:
             "drop_probability": 0 <= self.drop_probability <= 1,
             "timestep_range": 0 <= low < high,
             "timestep_power": self.timestep_power > 0,
+            "correspondence_weight": self.correspondence_weight >= 0,
         }
         for name, fits in checks.items():
             if not fits:

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import LightningModule
@@ -14,10 +14,21 @@ from rba.errors import InputError
 from rba.geometry import mask_to_latent
 from rba.models.checkpoint import CHECKPOINT_KEY, describe_scheduler
 from rba.models.network import RefinementNetwork
+from rba.training.correspondence import correspondence_losses
 from rba.training.loss import Objective, draw_step, hole_errors, regression_target, sample_losses
 from rba.training.loss_meter import LossMeter
 from rba.training.optim import parameter_groups, warmup_then_constant
 from rba.training.validation import ValidationMeter, ValidationSettings, correspondence_maps
+
+
+class StepLosses(NamedTuple):
+    """Losses of a batch: [B] each; timesteps on the CPU."""
+
+    losses: Tensor  # of the diffusion objective, the hole weighted
+    in_hole: Tensor
+    timesteps: Tensor
+    correspondence: Tensor  # of the encoder's tokens; 0 where it is off
+
 
 OptimizerFactory = Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
 
@@ -55,6 +66,7 @@ class RefineByAlignModule(LightningModule):
     ) -> None:
         super().__init__()
         objective.check(scheduler)
+        _require_trained_encoder(network, objective)
         self.network = network
         self.scheduler = scheduler
         self.objective = objective
@@ -83,8 +95,9 @@ class RefineByAlignModule(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the mean weighted loss of a batch; means by mode go to the meter."""
         del batch_idx
-        losses, in_hole, timesteps = self.losses(batch, self.objective)
+        losses, in_hole, timesteps, correspondence = self.losses(batch, self.objective)
         self.meter.add(batch.mode, losses, in_hole, timesteps, batch.weight)
+        losses = losses + self.objective.correspondence_weight * correspondence
         loss = (losses * batch.weight).sum() / batch.weight.sum().clamp(min=1.0)
         self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=len(batch))
         return loss
@@ -93,7 +106,7 @@ class RefineByAlignModule(LightningModule):
         """Measure a batch; returns its maps [B, L, n, n] for the pictures."""
         del batch_idx, dataloader_idx
         undropped = dataclasses.replace(self.objective, drop_probability=0.0)
-        losses, _, _ = self.losses(batch, undropped)
+        losses = self.losses(batch, undropped).losses
         maps = correspondence_maps(self.network, self.scheduler, batch, self.validation, self.seed)
         meter = self._validation_meters.setdefault(batch.mode, ValidationMeter(maps.shape[1]))
         meter.add(batch, maps, losses)
@@ -117,28 +130,33 @@ class RefineByAlignModule(LightningModule):
         named["miou"] = named[f"miou_layer{self.validation.layer:02d}"]
         return named | {"loss": loss, "unknown_matches": unknown}
 
-    def losses(self, batch: Batch, objective: Objective) -> tuple[Tensor, Tensor, Tensor]:
-        """Noise the clean latents, predict, and compare.
-
-        Returns:
-            Per-sample loss [B], error inside the hole [B], and timesteps [B] (on the CPU).
-        """
+    def losses(self, batch: Batch, objective: Objective) -> StepLosses:
+        """Noise the clean latents, predict, and compare."""
         network, pixels = self.network, batch.normalized()
         # One call for both pictures: raw pixels => scaled latents.
         latents, masked = network.encode_images(
             torch.cat([pixels.image, pixels.masked_image])
         ).chunk(2)
-        masked = network.masked_condition(pixels.masked_image, masked)
+        visible = network.encode_tokens(pixels.masked_image) if network.sees_target_tokens else None
+        masked = network.masked_condition(pixels.masked_image, masked, visible)
         draws = draw_step(batch, objective, tuple(latents.shape[1:]), self.seed)
         noise = draws.noise.to(latents.device, latents.dtype)
         timesteps = draws.timesteps.to(latents.device)
         mask = mask_to_latent(pixels.artifact_mask, network.latent_factor)
-        tokens = network.embed_references(pixels.reference, draws.drop.to(latents.device))
+        features = network.encode_tokens(pixels.reference)
+        tokens = network.connect(features, draws.drop.to(latents.device))
         noisy = self.scheduler.add_noise(latents, noise, timesteps)
         prediction = network.predict(noisy, timesteps, mask, masked, tokens)
         target = regression_target(self.scheduler, latents, noise, timesteps)
         losses = sample_losses(prediction, target, mask, objective.hole_weight)
-        return losses, hole_errors(prediction.detach(), target, mask), draws.timesteps
+        correspondence = torch.zeros_like(losses)
+        if objective.correspondence_weight and visible is not None:
+            correspondence = correspondence_losses(
+                visible, features, batch.target_to_reference, batch.image.shape[-1],
+                batch.reference_mask,
+            )  # fmt: skip
+        in_hole = hole_errors(prediction.detach(), target, mask)
+        return StepLosses(losses, in_hole, draws.timesteps, correspondence)
 
     def configure_optimizers(self) -> Any:
         """Build the optimiser over the named groups, and the warm-up schedule by step."""
@@ -158,3 +176,13 @@ class RefineByAlignModule(LightningModule):
             "train_encoder": self.network.train_encoder,
             **self.facts,
         }
+
+
+def _require_trained_encoder(network: RefinementNetwork, objective: Objective) -> None:
+    teaches = network.train_encoder and network.sees_target_tokens
+    if objective.correspondence_weight and not teaches:
+        raise InputError(
+            f"objective.loss.correspondence_weight={objective.correspondence_weight} needs an "
+            "encoder that is trained (model.network.train_encoder=true) and a U-Net that sees its "
+            "tokens of the masked image (in_channels larger by the encoder's width); give 0"
+        )
