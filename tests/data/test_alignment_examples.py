@@ -9,6 +9,7 @@ from rba.data.sample import AlignmentRecord
 from rba.data.transforms import ColorSettings
 from rba.data.warp import WarpSettings
 from rba.errors import InputError
+from rba.geometry import project
 
 WARP = WarpSettings(rotation=25, scale=(0.8, 1.2), perspective=0.08, translation=0.05)
 SETTINGS = AlignmentSettings(warp=WARP, reference_scale=(1.3, 1.6))
@@ -56,6 +57,20 @@ def test_the_content_of_the_hole_lies_at_the_correspondence(make, recipe, draw):
     overlap = np.minimum(changed, soft).sum() / np.maximum(changed, soft).sum()
     assert overlap > 0.8  # the hole is painted at whole pixels of the photo
     np.testing.assert_array_equal(first.artifact_mask, second.artifact_mask)
+
+
+@pytest.mark.parametrize("draw", range(8))
+def test_the_warp_maps_the_hole_onto_its_content(make, recipe, draw):
+    example = AlignmentExamples(SETTINGS, recipe)(planted(600, 780), draw, "s")
+    warp, side = example.target_to_reference, example.reference.shape[0]
+    middle = np.argwhere(example.artifact_mask).mean(axis=0)[::-1] + 0.5
+    x, y = project(middle, warp)
+    rows, columns = np.mgrid[0:side, 0:side] + 0.5
+    weight = example.correspondence_mask / example.correspondence_mask.sum()
+    found = np.array([(columns * weight).sum(), (rows * weight).sum()])
+    if example.correspondence_mask[[0, -1]].any() or example.correspondence_mask[:, [0, -1]].any():
+        pytest.skip("cut off by the frame")
+    assert np.linalg.norm(found - (x, y)) < 0.03 * side
 
 
 def test_examples_keep_the_contract(make, recipe):
