@@ -62,7 +62,7 @@ def ordered_map(
             try:
                 results = future.result()
             except BrokenProcessPool:
-                results = [_alone(function, task, crashed) for task in tasks]
+                results = _one_by_one(function, tasks, crashed)
                 pool.restart()
                 again = [tasks for tasks, _ in waiting]
                 waiting.clear()
@@ -79,12 +79,18 @@ def _one_thread(function: Callable[[T], R], inputs: Iterable[T]) -> Iterator[R]:
         cv2.setNumThreads(threads)
 
 
-def _alone(function: Callable[[T], R], task: T, crashed: Callable[[T], R]) -> R:
+def _one_by_one(
+    function: Callable[[T], R], tasks: Sequence[T], crashed: Callable[[T], R]
+) -> list[R]:
+    results: list[R] = []
     with _Pool(function, 1) as pool:
-        try:
-            return pool.submit([task]).result()[0]
-        except BrokenProcessPool:
-            return crashed(task)
+        for task in tasks:
+            try:
+                results += pool.submit([task]).result()
+            except BrokenProcessPool:
+                results.append(crashed(task))
+                pool.restart()
+    return results
 
 
 class _Pool(Generic[T, R]):
@@ -122,7 +128,7 @@ class _Pool(Generic[T, R]):
         method = "forkserver" if "forkserver" in methods else "spawn"
         context: Any = multiprocessing.get_context(method)
         if method == "forkserver":
-            context.set_forkserver_preload(["__main__", type(self._function).__module__])
+            context.set_forkserver_preload(["__main__", __name__])
         self._pool = ProcessPoolExecutor(self._workers, context, _start_worker, (self._function,))
 
 
