@@ -1,4 +1,6 @@
 import contextlib
+import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -102,3 +104,22 @@ def make():
         shards = staticmethod(write_shards)
 
     return Make
+
+
+@pytest.fixture
+def as_nobody():
+    """A folder that anyone may read, and how to run something in it without root's rights."""
+
+    def run(function):
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            return function()
+        finally:
+            os.seteuid(user)
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder, run
