@@ -3,7 +3,6 @@
 python data_tools/check_shards.py shards=DIR [json=PATH] [key=value ...]
 """
 
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from rba.data.fault_report import fault_summary, write_fault_report
-from rba.data.shard_check import check_shard, shard_tasks
+from rba.data.shard_check import check_shard, crashed_check, shard_tasks
 from rba.data.shard_faults import FaultTable
 from rba.data.shard_listing import list_shards
 from rba.data.shard_map import map_shards
@@ -40,8 +39,7 @@ def main(config: DictConfig) -> None:
     faults, notes = FaultTable(), FaultTable()
     faults.add(listing.faults)
     tasks = shard_tasks(listing)
-    cores = len(os.sched_getaffinity(0))
-    results = map_shards(check_shard, tasks, config.workers or min(cores, max(len(tasks), 1)))
+    results = map_shards(check_shard, tasks, config.workers, crashed_check)
     facts: dict[str, Any] = {"shards": config.shards, "tars": 0, "samples": 0, "bytes": 0}
     total = sum(entry.bytes for entry in listing.entries.values() if entry.name in listing.names)
     with tqdm(total=total or None, unit="B", unit_scale=True, disable=None) as bar:

@@ -3,7 +3,6 @@
 python data_tools/index_shards.py shards=DIR [out=DIR] [key=value ...]
 """
 
-import os
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -11,7 +10,14 @@ from tqdm import tqdm
 
 from rba.batch import Mode
 from rba.data.shard_adoption import adopt_tars, ignored_members, prepare_adoption
-from rba.data.shard_index import IndexTask, TarIndex, find_tars, index_tar, require_one_kind
+from rba.data.shard_index import (
+    IndexTask,
+    TarIndex,
+    crashed_index,
+    find_tars,
+    index_tar,
+    require_one_kind,
+)
 from rba.data.shard_map import map_shards
 from rba.errors import InputError
 from rba.settings import tool_main
@@ -29,10 +35,10 @@ def main(config: DictConfig) -> None:
     tars = find_tars(config.shards)
     out = tars[0].parent if config.out is None else Path(config.out).expanduser()
     prepare_adoption(tars, out, overwrite=config.overwrite)
-    workers = config.workers or min(len(os.sched_getaffinity(0)), len(tars))
     indices, refused = list[TarIndex](), list[TarIndex]()
     tasks = [IndexTask(path=path, kind=kind) for path in tars]
-    for index in tqdm(map_shards(index_tar, tasks, workers), total=len(tars), disable=None):
+    results = map_shards(index_tar, tasks, config.workers, crashed_index)
+    for index in tqdm(results, total=len(tars), unit="tar", disable=None):
         (indices if index.refusal is None else refused).append(index)
     for index in refused:
         print(f"{index.path.name}: {index.refusal}")

@@ -27,6 +27,11 @@ def draw_description(path: Path, title: str, values: Mapping[str, Sequence[float
     figure.suptitle(title)
     for axes, name in zip(grid.flat, names, strict=False):
         table = np.asarray(values[name], np.float64)
+        axes.set(xlabel=LABELS[name], ylabel="records")
+        if table.min() == table.max():
+            axes.text(0.5, 0.5, f"all {table[0]:.4g}", ha="center", transform=axes.transAxes)
+            axes.set(xticks=[], yticks=[])
+            continue
         low, middle, high = np.quantile(table, [0.05, 0.5, 0.95])
         logarithmic = low > 0 and high > _RANGE_OF_LOG * low
         bins = np.geomspace(table[table > 0].min(), table.max(), 41) if logarithmic else 40
@@ -35,7 +40,6 @@ def draw_description(path: Path, title: str, values: Mapping[str, Sequence[float
             axes.set_xscale("log")
         axes.axvline(middle, color="#cc3311", label=f"median {middle:.4g}")
         axes.axvspan(low, high, color="#999999", alpha=0.2, label=f"90 %: {low:.3g} to {high:.3g}")
-        axes.set(xlabel=LABELS[name], ylabel="records")
         axes.legend(fontsize="small")
     for axes in grid.flat[len(names) :]:
         axes.set_axis_off()

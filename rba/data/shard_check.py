@@ -114,6 +114,13 @@ def check_shard(task: ShardTask) -> ShardResult:
     return ShardResult(name=task.name, bytes=size, samples=samples, faults=faults)
 
 
+def crashed_check(task: ShardTask) -> ShardResult:
+    """Return the result of a tar whose check ended the process."""
+    reason = "reading it ends the process: a decoder crashes, or memory is too small"
+    fault = Fault(shard=task.name, key="", check="tar", reason=reason)
+    return ShardResult(name=task.name, bytes=0, samples=[], faults=[fault])
+
+
 def guess_kind(sample: TarSample) -> Mode:
     """Return what a sample looks like: a pair of views, or else a photo."""
     pair = {"target.jpg", "reference.jpg"} & set(sample.members)

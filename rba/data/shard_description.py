@@ -23,7 +23,8 @@ _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _MOST_VALUES = 12  # distinct values of a metadata entry that are still counted
 _NAMES_KEPT = 20  # of unreadable records
 
-# What is measured, in the order of the plots, and the axis of its plot.
+# What is measured, in the order of the plots, and the axis of its plot. Without an object mask the
+# whole picture is the object of `match_coverage`.
 LABELS = {
     "longest_side": "longest side, pixels",
     "shortest_side": "shortest side, pixels",
@@ -33,7 +34,7 @@ LABELS = {
     "reference_longest_side": "reference: longest side, pixels",
     "reference_object_area": "reference: object, share of the picture",
     "matches": "matches of a pair",
-    "match_coverage": "share of the object's nodes with a match (of all nodes without a mask)",
+    "match_coverage": "share of the object that has matches",
     "confidence": "median confidence of a pair's matches",
 }
 

@@ -94,6 +94,19 @@ def index_tar(task: IndexTask) -> TarIndex:
     )
 
 
+def crashed_index(task: IndexTask) -> TarIndex:
+    """Return the refusal of a tar that ended the process which read it."""
+    return TarIndex(
+        path=task.path,
+        kind=task.kind or Mode.ALIGNMENT,
+        offsets=np.empty((0, 2), np.uint64),
+        bytes=0,
+        sha256="",
+        ignored={},
+        refusal="reading it ends the process: a decoder crashes, or memory is too small",
+    )
+
+
 def require_one_kind(indices: Sequence[TarIndex]) -> Mode:
     """Return what all tars hold.
 

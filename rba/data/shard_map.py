@@ -1,53 +1,32 @@
-"""Do something with each shard, in worker processes, results in order and few of them waiting."""
+"""Do something with each shard of a set, in worker processes, results in order."""
 
-import collections
-import multiprocessing
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from itertools import islice
+import os
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-import cv2
-
+from rba.data.build.pool import ordered_map
 from rba.errors import InputError
 
 T = TypeVar("T")
 R = TypeVar("R")
-_WAITING = 2  # tasks a worker has ahead
 
 
-def map_shards(function: Callable[[T], R], tasks: Iterable[T], workers: int) -> Iterator[R]:
-    """Yield the result of each task, in the order of the tasks.
+def map_shards(
+    function: Callable[[T], R], tasks: Sequence[T], workers: int, crashed: Callable[[T], R]
+) -> Iterator[R]:
+    """Return an iterator over the result of each task, in the order of the tasks.
 
     Args:
         function: Of a module, so that worker processes find it.
-        tasks: What it gets.
-        workers: Processes; 1 works in this process.
+        tasks: What it gets, one a shard.
+        workers: Processes; 0 = as many as cores and tasks; 1 works in this process.
+        crashed: The result of a task that ended its process twice.
 
     Raises:
-        InputError: If ``workers`` is below 1.
+        InputError: If ``workers`` is negative.
     """
-    if workers < 1:
-        raise InputError(f"workers={workers}; give at least 1")
-    return map(function, tasks) if workers == 1 else _in_processes(function, tasks, workers)
-
-
-def _in_processes(function: Callable[[T], R], tasks: Iterable[T], workers: int) -> Iterator[R]:
-    left = iter(tasks)
-    # spawn: forking a process in which OpenCV or torch has threads may hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _start_worker) as pool:
-        waiting = collections.deque[Future[R]]()
-        try:
-            for task in islice(left, workers * _WAITING):
-                waiting.append(pool.submit(function, task))
-            while waiting:
-                yield waiting.popleft().result()
-                waiting.extend(pool.submit(function, task) for task in islice(left, 1))
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def _start_worker() -> None:
-    cv2.setNumThreads(0)  # workers share the cores, OpenCV's threads would fight over them
+    if workers < 0:
+        raise InputError(f"workers={workers}; give a number of processes, or 0 for all cores")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    used = max(1, min(workers or cores or 1, len(tasks)))
+    return ordered_map(function, tasks, workers=used, chunk=1, crashed=crashed)
