@@ -85,8 +85,16 @@ def read_header(data: bytes, most_pixels: int) -> PhotoHeader:
             raise DroppedError("unreadable") from error
 
 
-def decode_photo(data: bytes, header: PhotoHeader, longest: int) -> DecodedPhoto:
+def decode_photo(
+    data: bytes, header: PhotoHeader, longest: int, *, exact: bool = True
+) -> DecodedPhoto:
     """Decode a photo and shrink it to a longest side of ``longest`` pixels; never enlarge it.
+
+    Args:
+        data: The file.
+        header: What `read_header` said of it.
+        longest: Pixels.
+        exact: False = a JPEG may be up to twice as large, where that is faster.
 
     Raises:
         DroppedError: If the bytes are damaged.
@@ -107,7 +115,7 @@ def decode_photo(data: bytes, header: PhotoHeader, longest: int) -> DecodedPhoto
         )
     except ValueError as error:
         raise DroppedError("damaged JPEG") from error
-    if image.shape[:2] != (height, width):
+    if exact and image.shape[:2] != (height, width):
         image = resize(image, height, width)
     image = _turn(image, header.orientation)
     return DecodedPhoto(image if header.plain else _convert(image, data), None)
