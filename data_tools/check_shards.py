@@ -32,14 +32,13 @@ def main(config: DictConfig) -> None:
     if config.shown < 0:
         raise InputError(f"shown={config.shown}; give 0 or more")
     listing = list_shards(config.shards)
+    results = map_shards(check_shard, shard_tasks(listing), config.workers, crashed_check)
     report = None if config.json is None else Path(config.json).expanduser()
     if report is not None:  # a path that cannot be written is better known before hours of reading
         report.parent.mkdir(parents=True, exist_ok=True)
         report.touch()
     faults, notes = FaultTable(), FaultTable()
     faults.add(listing.faults)
-    tasks = shard_tasks(listing)
-    results = map_shards(check_shard, tasks, config.workers, crashed_check)
     facts: dict[str, Any] = {"shards": config.shards, "tars": 0, "samples": 0, "bytes": 0}
     total = sum(entry.bytes for entry in listing.entries.values() if entry.name in listing.names)
     with tqdm(total=total or None, unit="B", unit_scale=True, disable=None) as bar:

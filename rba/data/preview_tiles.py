@@ -23,6 +23,7 @@ LEGENDS = {
         "right pair: artifact masks, and where their content lies on the reference"
     ),
 }
+NUM_TILES = {Mode.ALIGNMENT: 2, Mode.REFINEMENT: 4}
 _ROOM = 0.2  # around an object, share of its longer side
 _MATTE = 236  # grey beside pictures that are not square
 _FILL = 0.35

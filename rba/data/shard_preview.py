@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from rba.data.preview_tiles import LEGENDS, Strip, alignment_strip, refinement_strip
+from rba.data.preview_tiles import LEGENDS, NUM_TILES, Strip, alignment_strip, refinement_strip
 from rba.data.record_choice import RecordPlace, choose_records
 from rba.data.sample import AlignmentRecord, RecordError, decode_record
 from rba.data.shards import ShardSet
@@ -17,6 +17,7 @@ from rba.masks.profile import MaskProfile, load_profile
 _GAP = 6  # pixels between the tiles of a strip
 _MARGIN = 22  # pixels between strips
 _CAPTION = 18  # pixels, each of the two lines above a strip
+_HEAD = 2 * _CAPTION + 4  # pixels above the tiles of a strip
 _TITLE = 40  # pixels, the line above all
 _PAPER = (255, 255, 255)
 _INK = (33, 37, 41)
@@ -73,10 +74,11 @@ def preview_sheet(shards: ShardSet, settings: PreviewSettings) -> np.ndarray:
     """
     profile = load_profile(settings.profile)
     places = choose_records(shards, settings.count, "preview", settings.seed)
+    layout = _Layout(NUM_TILES[shards.kind], len(places), settings)
     strips = [_strip(shards, place, profile, settings) for place in places]
     title = f"{shards.name}: {len(strips)} of {len(shards):,} {shards.kind.value} records"
     details = f"seed {settings.seed}   artifact masks of profile {profile.name}"
-    return _compose(strips, title, details, LEGENDS[shards.kind], settings)
+    return _compose(strips, title, f"{details}   {LEGENDS[shards.kind]}", layout)
 
 
 def _strip(
@@ -97,34 +99,49 @@ def _strip(
     return dataclasses.replace(strip, caption=f"{stem}  {key}")
 
 
-def _compose(
-    strips: Sequence[Strip], title: str, details: str, legend: str, settings: PreviewSettings
-) -> np.ndarray:
-    tiles = max((len(strip.tiles) for strip in strips), default=0) or 2
-    columns = min(settings.columns, len(strips))
-    strip_width = tiles * settings.side + (tiles - 1) * _GAP
-    head = 2 * _CAPTION + 4
-    strip_height = head + settings.side
-    rows = -(-len(strips) // columns)
-    width = _MARGIN + columns * (strip_width + _MARGIN)
-    height = _TITLE + _CAPTION + rows * (strip_height + _MARGIN) + _MARGIN // 2
-    if width * height > _MOST_PIXELS:
-        raise InputError(f"a sheet of {width}x{height} pixels is too large; lower count or side")
-    canvas = Image.new("RGB", (width, height), _PAPER)
+class _Layout:
+    """Where strips lie on the sheet, in pixels.
+
+    Raises:
+        InputError: If the sheet would be too large for memory.
+    """
+
+    def __init__(self, tiles: int, count: int, settings: PreviewSettings) -> None:
+        self.side = settings.side
+        self.columns = min(settings.columns, count)
+        self.strip_width = tiles * self.side + (tiles - 1) * _GAP
+        self.strip_height = _HEAD + self.side
+        self.width = _MARGIN + self.columns * (self.strip_width + _MARGIN)
+        rows = -(-count // self.columns)
+        self.top = _TITLE + _CAPTION + _MARGIN // 2
+        self.height = self.top + rows * (self.strip_height + _MARGIN)
+        if self.width * self.height > _MOST_PIXELS:
+            raise InputError(
+                f"a sheet of {self.width}x{self.height} pixels is too large; lower count or side"
+            )
+
+    def corner(self, number: int) -> tuple[int, int]:
+        """Return x and y of a strip's upper left corner."""
+        row, column = divmod(number, self.columns)
+        x = _MARGIN + column * (self.strip_width + _MARGIN)
+        return x, self.top + row * (self.strip_height + _MARGIN)
+
+
+def _compose(strips: Sequence[Strip], title: str, details: str, layout: _Layout) -> np.ndarray:
+    canvas = Image.new("RGB", (layout.width, layout.height), _PAPER)
     draw = ImageDraw.Draw(canvas)
     large, small = ImageFont.load_default(18), ImageFont.load_default(13)
-    _text(draw, (_MARGIN, _TITLE // 2 + 4), title, _INK, large, width - 2 * _MARGIN)
-    line = f"{details}   {legend}"
-    _text(draw, (_MARGIN, _TITLE + _CAPTION // 2), line, _FAINT, small, width - 2 * _MARGIN)
+    room = layout.width - 2 * _MARGIN
+    _text(draw, (_MARGIN, _TITLE // 2 + 4), title, _INK, large, room)
+    _text(draw, (_MARGIN, _TITLE + _CAPTION // 2), details, _FAINT, small, room)
     for number, strip in enumerate(strips):
-        row, column = divmod(number, columns)
-        left = _MARGIN + column * (strip_width + _MARGIN)
-        top = _TITLE + _CAPTION + _MARGIN // 2 + row * (strip_height + _MARGIN)
-        _text(draw, (left, top + _CAPTION // 2), strip.caption, _INK, small, strip_width)
+        left, top = layout.corner(number)
+        room = layout.strip_width
+        _text(draw, (left, top + _CAPTION // 2), strip.caption, _INK, small, room)
         facts = (strip.fault, _BAD) if strip.fault else (strip.facts, _FAINT)
-        _text(draw, (left, top + _CAPTION * 3 // 2), *facts, small, strip_width)
+        _text(draw, (left, top + _CAPTION * 3 // 2), *facts, small, room)
         for place, tile in enumerate(strip.tiles):
-            corner = (left + place * (settings.side + _GAP), top + head)
+            corner = (left + place * (layout.side + _GAP), top + _HEAD)
             canvas.paste(Image.fromarray(tile), corner)
     return np.asarray(canvas)
 
