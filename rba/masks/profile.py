@@ -1,100 +1,17 @@
-"""A profile describes a population of artifact masks by distributions, never by given masks."""
+"""Profiles as YAML or JSON files, and the shipped ones by name."""
 
 import dataclasses
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from rba.errors import InputError
+from rba.masks.groups import VERSION, MaskGroup, MaskProfile
 
-FAMILIES = ("noise", "polygon", "stroke", "fragment")
-MAX_AREA_RATIO = 0.5
-
-Quantiles = tuple[tuple[float, float], ...]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class MaskProfile:
-    """Distributions that the generator draws from.
-
-    Attributes:
-        name: What the profile describes.
-        area_quantiles: Pairs (probability, area of the mask over area of the image), probabilities
-            rising from 0 to 1, values rising in (0, 0.5].
-        families: Weight of each shape family in `FAMILIES`.
-        elongation_quantiles: Pairs (probability, short over long side), values in (0, 1].
-        roughness: Range of the edge's displacement, in shares of the shape's size.
-        border_share: Share of masks that may run over the image's border, in [0, 1].
-
-    Raises:
-        InputError: If a distribution is not one.
-    """
-
-    name: str
-    area_quantiles: Quantiles
-    families: dict[str, float]
-    elongation_quantiles: Quantiles = ((0.0, 0.2), (1.0, 1.0))
-    roughness: tuple[float, float] = (0.01, 0.07)
-    border_share: float = 0.15
-
-    def __post_init__(self) -> None:
-        self._check_quantiles("area_quantiles", self.area_quantiles, MAX_AREA_RATIO)
-        self._check_quantiles("elongation_quantiles", self.elongation_quantiles, 1.0)
-        unknown = sorted(set(self.families) - set(FAMILIES))
-        if unknown:
-            raise self._error(f"unknown shape families {unknown}; known are {list(FAMILIES)}")
-        weights = list(self.families.values())
-        if not weights or min(weights) < 0 or sum(weights) <= 0:
-            raise self._error(f"family weights {self.families}; give numbers >= 0, one above 0")
-        low, high = self.roughness
-        if not 0 <= low <= high <= 0.5:
-            raise self._error(f"roughness {self.roughness}; give a range within [0, 0.5]")
-        if not 0 <= self.border_share <= 1:
-            raise self._error(f"border_share {self.border_share}; give a number in [0, 1]")
-
-    def _check_quantiles(self, name: str, quantiles: Quantiles, largest: float) -> None:
-        table = np.asarray(quantiles, np.float64)
-        if table.ndim != 2 or table.shape[0] < 2 or table.shape[1] != 2:
-            raise self._error(f"{name} {quantiles}; give at least two pairs [probability, value]")
-        probabilities, values = table.T
-        rising = bool((np.diff(probabilities) > 0).all() and (np.diff(values) >= 0).all())
-        if not rising or probabilities[0] != 0 or probabilities[-1] != 1:
-            raise self._error(f"{name} must rise from probability 0 to 1, got {quantiles}")
-        if not (values[0] > 0 and values[-1] <= largest):
-            raise self._error(f"{name} must lie in (0, {largest}], got {quantiles}")
-
-    def _error(self, what: str) -> InputError:
-        return InputError(f"mask profile {self.name!r}: {what}")
-
-    def draw_area(self, rng: np.random.Generator) -> float:
-        """Draw an area ratio, interpolated in the logarithm between the quantiles."""
-        probabilities, values = np.asarray(self.area_quantiles, np.float64).T
-        return float(np.exp(np.interp(rng.random(), probabilities, np.log(values))))
-
-    def draw_elongation(self, rng: np.random.Generator) -> float:
-        """Draw short over long side, in (0, 1]."""
-        probabilities, values = np.asarray(self.elongation_quantiles, np.float64).T
-        return float(np.interp(rng.random(), probabilities, values))
-
-    def draw_family(self, rng: np.random.Generator) -> str:
-        """Draw a shape family by its weight."""
-        names = [name for name in FAMILIES if name in self.families]
-        weights = np.asarray([self.families[name] for name in names], np.float64)
-        return names[int(rng.choice(len(names), p=weights / weights.sum()))]
-
-    def scaled(self, area_factor: float) -> "MaskProfile":
-        """Return the profile with all areas multiplied, capped at half of the image.
-
-        Raises:
-            InputError: If ``area_factor`` is not above 0.
-        """
-        if not area_factor > 0:
-            raise InputError(f"area_factor {area_factor}: give a number above 0")
-        areas = tuple((p, min(a * area_factor, MAX_AREA_RATIO)) for p, a in self.area_quantiles)
-        return dataclasses.replace(self, area_quantiles=areas)
+_MAX_BYTES = 64_000
 
 
 def load_profile(name_or_path: str | Path) -> MaskProfile:
@@ -110,7 +27,47 @@ def load_profile(name_or_path: str | Path) -> MaskProfile:
         raise InputError(f"mask profile {name_or_path} is not YAML or JSON: {error}") from error
     if not isinstance(content, dict):
         raise InputError(f"mask profile {name_or_path} must be a mapping, see profile=pal")
-    return _from_mapping(content, str(name_or_path))
+    try:
+        return _from_mapping(content)
+    except InputError as error:
+        raise InputError(f"mask profile {name_or_path}: {error}") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        message = f"mask profile {name_or_path} holds a value of a wrong kind: {error}"
+        raise InputError(message) from error
+
+
+def save_profile(profile: MaskProfile, path: str | Path, comment: str = "") -> None:
+    """Write a profile as YAML, numbers to four digits, under 64 kB.
+
+    Args:
+        profile: What to write.
+        path: The file.
+        comment: Lines for the head of the file.
+    """
+    lines = [f"# {line}".rstrip() for line in comment.splitlines()]
+    lines += [f"name: {_text(profile.name)}", f"version: {VERSION}", "groups:"]
+    for group in profile.groups:
+        lines += [f"  - name: {_text(group.name)}", f"    weight: {group.weight:.6g}"]
+        lines += [f"    families: {{{_pairs(group.families)}}}"]
+        for key in ("quantiles", "aims"):
+            tables: Mapping[str, Any] = getattr(group, key)
+            lines += [f"    {key}:"] if tables else []
+            for name, table in tables.items():
+                points = ", ".join(f"[{p:.4g}, {v:.4g}]" for p, v in table)
+                lines += [f"      {name}: [{points}]"]
+        lines += ["    correlations:"] if group.correlations else []
+        lines += [f"      - [{a}, {b}, {value:.2f}]" for a, b, value in group.correlations]
+    text = "\n".join(lines) + "\n"
+    assert len(text) < _MAX_BYTES, len(text)
+    Path(path).write_text(text, encoding="utf-8")
+
+
+def _text(value: str) -> str:
+    return yaml.safe_dump(value, default_style='"', allow_unicode=True, width=10_000).strip()
+
+
+def _pairs(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{key}: {value:.4g}" for key, value in values.items())
 
 
 def _read(name_or_path: str | Path) -> str:
@@ -119,7 +76,7 @@ def _read(name_or_path: str | Path) -> str:
     if str(name_or_path) in known:
         return (shipped / f"{name_or_path}.yaml").read_text(encoding="utf-8")
     try:
-        return Path(name_or_path).read_text(encoding="utf-8")
+        return Path(name_or_path).expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"mask profile {str(name_or_path)!r} cannot be read ({error}); give one of {known} "
@@ -127,20 +84,35 @@ def _read(name_or_path: str | Path) -> str:
         ) from error
 
 
-def _from_mapping(content: dict[str, Any], source: str) -> MaskProfile:
-    known = {field.name for field in dataclasses.fields(MaskProfile)}
-    unknown = sorted(str(key) for key in content.keys() - known)
-    missing = sorted({"name", "area_quantiles", "families"} - content.keys())
+def _from_mapping(content: dict[str, Any]) -> MaskProfile:
+    if "area_quantiles" in content:
+        raise InputError("it is of version 1; version 2 has groups, see profile=pal")
+    _check_keys(content, {"name", "groups"}, {"version"})
+    if content.get("version", VERSION) != VERSION:
+        raise InputError(f"version {content['version']} is not {VERSION}; fit the profile anew")
+    return MaskProfile(name=str(content["name"]), groups=tuple(map(_group, content["groups"])))
+
+
+def _group(content: dict[str, Any]) -> MaskGroup:
+    fields = {field.name for field in dataclasses.fields(MaskGroup)}
+    _check_keys(content, {"weight", "quantiles"}, fields)
+    values: dict[str, Any] = {**content, "weight": float(content["weight"])}
+    for key in ("quantiles", "aims"):
+        if key in content:
+            values[key] = {name: _points(table) for name, table in content[key].items()}
+    if "correlations" in content:
+        values["correlations"] = tuple((a, b, float(v)) for a, b, v in content["correlations"])
+    if "families" in content:
+        values["families"] = {name: float(v) for name, v in content["families"].items()}
+    return MaskGroup(**values)
+
+
+def _points(table: Any) -> tuple[tuple[float, float], ...]:
+    return tuple((float(p), float(v)) for p, v in table)
+
+
+def _check_keys(content: Mapping[str, Any], required: set[str], optional: set[str]) -> None:
+    unknown = sorted(str(key) for key in content.keys() - required - optional)
+    missing = sorted(required - content.keys())
     if unknown or missing:
-        raise InputError(f"mask profile {source}: unknown keys {unknown}, missing keys {missing}")
-    try:
-        values: dict[str, Any] = {key: _frozen(value) for key, value in content.items()}
-        return MaskProfile(**values)
-    except (AttributeError, TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"mask profile {source} holds a value of a wrong kind: {error}") from error
-
-
-def _frozen(value: object) -> object:
-    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+        raise InputError(f"unknown keys {unknown}, missing keys {missing}")

@@ -1,142 +1,201 @@
-"""Shape families as small score fields: above 0 inside, below 0 outside, in units of cells.
+"""Shape families as closed outlines with two knobs each: one for solidity, one for compactness.
 
-A field is `FIELD_SIDE` cells square; the generator enlarges it to the size that the drawn area asks
-for and cuts it at the level that gives that area, so families only decide the form.
+Outlines are vectors, so one shape can be rasterised at any size, and a few of them can be tried
+until the statistics are right. `Traits` say which shape is meant, the generator's noise the rest.
 """
+
+import dataclasses
+from collections.abc import Callable
+from typing import Protocol
 
 import cv2
 import numpy as np
 
-FIELD_SIDE = 96
-_CENTRE = (FIELD_SIDE - 1) / 2
-_SUBPIXEL_BITS = 4
+FAMILIES = ("noise", "polygon", "blob", "stroke")
+NUM_POINTS = 192
+
+_STEPS = NUM_POINTS // 2
+_CHUNK = 8  # steps of a stroke that are filled at once: a chunk does not cross itself
+_FIELD_SIDE = 32
+_TURN = np.exp(2j * np.pi * np.arange(NUM_POINTS) / NUM_POINTS)
+_AHEAD = (np.arange(NUM_POINTS) + 2) % NUM_POINTS
+_BEHIND = (np.arange(NUM_POINTS) - 2) % NUM_POINTS
+_FREQUENCIES = np.arange(NUM_POINTS // 2 + 1)
 
 
-def draw_field(
-    family: str, elongation: float, roughness: float, rng: np.random.Generator
-) -> np.ndarray:
-    """Draw a shape of a family.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Traits:
+    """What a family is asked for.
 
-    Args:
-        family: One of `rba.masks.profile.FAMILIES`.
-        elongation: Short over long side, in (0, 1].
-        roughness: Displacement of the edge in shares of the field's side.
-        rng: Source of all randomness.
-
-    Returns:
-        FIELD_SIDE x FIELD_SIDE float32, above 0 inside; the outermost cells lie below 0.
+    Attributes:
+        family: One of `FAMILIES`.
+        bend: The knob for solidity: share of what departs from an ellipse, or a stroke's turning.
+        fray: The knob for compactness: depth of the frayed edge, or how thin a stroke is.
+        detail: In [0, 1]: how fine the fraying is, and how many lobes, corners or turns there are.
+        softness: In [0, 1]: how round corners, ends and edges are.
     """
-    angle = rng.uniform(0.0, np.pi)
-    frame = _frame(elongation, angle)
-    drawers = {"polygon": _polygon, "stroke": _stroke, "fragment": _fragments}
-    if family == "noise":
-        score = _noise_islands(frame, rng)
-    else:
-        canvas = np.zeros((FIELD_SIDE, FIELD_SIDE), np.uint8)
-        drawers[family](canvas, frame, rng)
-        score = _signed_distance(canvas)
-    score += roughness * FIELD_SIDE * smooth_noise(rng, (9, 18), FIELD_SIDE)
-    return _close_rim(score)
+
+    family: str
+    bend: float
+    fray: float
+    detail: float
+    softness: float
 
 
-def smooth_noise(rng: np.random.Generator, grids: tuple[int, ...], side: int) -> np.ndarray:
-    """Sum enlarged grids of white noise, finer ones weaker, into side x side float32."""
-    total = np.zeros((side, side), np.float32)
-    weight = 1.0
-    for cells in grids:
-        noise = rng.standard_normal((cells, cells)).astype(np.float32)
-        total += weight * cv2.resize(noise, (side, side), interpolation=cv2.INTER_CUBIC)
-        weight *= 0.6
-    return total
+class Form(Protocol):
+    """One shape; its knobs run over `limits`."""
+
+    limits: tuple[tuple[float, float], tuple[float, float]]
+
+    def outline(self, bend: float, fray: float) -> np.ndarray:
+        """Return the closed outline, `NUM_POINTS` complex (x + iy), in units of its own."""
+        ...
+
+    def pieces(self, points: np.ndarray) -> list[np.ndarray]:
+        """Cut an outline's points (in order, any dtype) into polygons that fill it together."""
+        ...
 
 
-def _frame(elongation: float, angle: float) -> np.ndarray:
-    """2x2 matrix from the unit disc to an ellipse in cells, long axis turned by ``angle``."""
-    cos, sin = np.cos(angle), np.sin(angle)
-    turn = np.array([[cos, -sin], [sin, cos]])
-    return turn @ np.diag([1.0, elongation]) * (0.40 * FIELD_SIDE)
+def draw_form(traits: Traits, rng: np.random.Generator) -> Form:
+    """Draw a shape of a family: what the traits leave open comes from ``rng``."""
+    if traits.family == "stroke":
+        return _Stroke(traits, rng)
+    base = _BASES[traits.family](traits, rng)
+    return _Closed(base - base.mean(), traits, rng)
 
 
-def _cells(points: np.ndarray, frame: np.ndarray) -> np.ndarray:
-    """Unit-disc points [N, 2] to fixed-point cells for OpenCV's drawing functions."""
-    cells = points @ frame.T + _CENTRE
-    return np.rint(cells * 2**_SUBPIXEL_BITS).astype(np.int32)
+class _Closed:
+    """An ellipse, lobes on it, and a frayed edge."""
+
+    limits = ((0.0, 1.5), (0.0, 0.15))
+
+    def __init__(self, base: np.ndarray, traits: Traits, rng: np.random.Generator) -> None:
+        forward, backward = base @ _TURN.conj() / NUM_POINTS, base @ _TURN / NUM_POINTS
+        self._ellipse = forward * _TURN + backward * _TURN.conj()
+        self._lobes = base - self._ellipse
+        tangent = base[_AHEAD] - base[_BEHIND]
+        normal = -1j * tangent / np.maximum(np.abs(tangent), 1e-9)
+        size = np.sqrt(max(abs(_area(base)), 1e-9))
+        self._fringe = normal * _edge_noise(4.0 * 15.0**traits.detail, rng) * size
+
+    def outline(self, bend: float, fray: float) -> np.ndarray:
+        return self._ellipse + bend * self._lobes + fray * self._fringe
+
+    def pieces(self, points: np.ndarray) -> list[np.ndarray]:
+        return [points]
 
 
-def _fill(canvas: np.ndarray, points: np.ndarray, frame: np.ndarray) -> None:
-    cv2.fillPoly(canvas, [_cells(points, frame)], 1, cv2.LINE_8, _SUBPIXEL_BITS)
+class _Stroke:
+    """A path of length 1 that turns, with a width that changes along it."""
+
+    limits = ((0.0, 6.0), (0.0, 12.0))
+
+    def __init__(self, traits: Traits, rng: np.random.Generator) -> None:
+        turns = np.zeros(_STEPS)
+        for _ in range(1 + int(3 * traits.detail)):
+            place = rng.uniform(0.1, 0.9)
+            reach = (0.01 + traits.softness * rng.uniform(0.05, 0.7)) * _STEPS
+            turns += rng.standard_normal() * np.tanh((np.arange(_STEPS) - place * _STEPS) / reach)
+        self._turns = turns / max(float(np.ptp(turns)), 1e-6)
+        along = np.linspace(0.0, 1.0, _STEPS)
+        swell = rng.uniform(0.0, 0.5) * np.sin(rng.uniform(2.0, 9.0) * along + rng.uniform(0, 6.3))
+        ends = np.minimum(1.0, (0.02 + along * along[::-1]) / (0.02 + 0.1 * traits.softness))
+        profile = (1.0 + swell) * ends
+        self._profile = profile / profile.mean()
+
+    def outline(self, bend: float, fray: float) -> np.ndarray:
+        direction = np.exp(1j * bend * self._turns)
+        path = np.cumsum(direction) / _STEPS
+        side = 1j * direction * (0.5 * np.exp(-fray) * self._profile)
+        return np.concatenate([path + side, (path - side)[::-1]])
+
+    def pieces(self, points: np.ndarray) -> list[np.ndarray]:
+        there, back = points[:_STEPS], points[: _STEPS - 1 : -1]
+        return [
+            np.concatenate([there[k : k + _CHUNK + 1], back[k : k + _CHUNK + 1][::-1]])
+            for k in range(0, _STEPS - 1, _CHUNK)
+        ]
 
 
-def _ring(rng: np.random.Generator, corners: int, spread: float) -> np.ndarray:
-    """A closed outline of ``corners`` points around the origin, radii in [1 - spread, 1]."""
-    angles = (np.arange(corners) + rng.uniform(-0.35, 0.35, corners)) * (2 * np.pi / corners)
-    radii = 1.0 - spread * rng.random(corners)
-    return np.stack([np.cos(angles), np.sin(angles)], axis=1) * radii[:, None]
+def _polygon(traits: Traits, rng: np.random.Generator) -> np.ndarray:
+    """A polygon of 3 to 12 corners, as a hand with a lasso draws it; corners cut when soft."""
+    corners = 3 + int(10 * traits.detail**2)
+    gaps = rng.uniform(0.25, 1.0, corners)
+    angles = np.cumsum(gaps) * (2 * np.pi / gaps.sum())
+    radii = 1.0 - max(rng.uniform(-0.5, 0.6), 0.0) * rng.random(corners)
+    points = _resampled(radii * np.exp(1j * angles))
+    return _smoothed(points, 1 + int(0.15 * NUM_POINTS * max(traits.softness - 0.4, 0.0)))
 
 
-def _rounded(points: np.ndarray, rounds: int) -> np.ndarray:
-    """Cut the corners of a closed outline ``rounds`` times (Chaikin)."""
-    for _ in range(rounds):
-        following = np.roll(points, -1, axis=0)
-        points = np.stack(
-            [0.75 * points + 0.25 * following, 0.25 * points + 0.75 * following], axis=1
-        ).reshape(-1, 2)
-    return points
+def _blob(traits: Traits, rng: np.random.Generator) -> np.ndarray:
+    """A round form whose radius swings a few times around."""
+    modes = np.arange(2, 4 + int(5 * traits.detail))
+    sizes = rng.standard_normal(modes.size) * modes ** (-0.5 - traits.softness)
+    phases = rng.uniform(0, 2 * np.pi, modes.size)
+    angles = np.angle(_TURN)
+    swing = (sizes[:, None] * np.cos(modes[:, None] * angles + phases[:, None])).sum(axis=0)
+    swing *= 0.45 / max(float(np.abs(swing).max()), 1e-6)
+    return np.exp(swing) * _TURN
 
 
-def _polygon(canvas: np.ndarray, frame: np.ndarray, rng: np.random.Generator) -> None:
-    outline = _ring(rng, int(rng.integers(5, 13)), rng.uniform(0.15, 0.7))
-    _fill(canvas, _rounded(outline, int(rng.integers(0, 4))), frame)
+def _noise(traits: Traits, rng: np.random.Generator) -> np.ndarray:
+    """The largest island of smooth noise above a level that rises outwards."""
+    cells = 4 + int(4 * traits.detail)
+    field = np.zeros((_FIELD_SIDE, _FIELD_SIDE), np.float32)
+    for grid, weight in ((cells, 1.0), (2 * cells, 0.7 * (1.0 - traits.softness))):
+        noise = rng.standard_normal((grid, grid)).astype(np.float32)
+        field += weight * cv2.resize(noise, field.shape, interpolation=cv2.INTER_CUBIC)
+    island = (field > _BOWL).view(np.uint8)
+    if not island.any():
+        island[np.unravel_index(int((field - _BOWL).argmax()), field.shape)] = 1
+    contours, _ = cv2.findContours(island, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    contour = max(contours, key=cv2.contourArea)[:, 0].astype(np.float64)
+    if len(contour) < 4:
+        return _blob(traits, rng)
+    points = _resampled(contour[:, 0] + 1j * contour[:, 1])
+    return _smoothed(points, 3 + int(8 * traits.softness))
 
 
-def _stroke(canvas: np.ndarray, frame: np.ndarray, rng: np.random.Generator) -> None:
-    """One to three strokes: a walk with slowly turning direction, a disc at each step."""
-    for _ in range(int(rng.integers(1, 4))):
-        steps = 28
-        turns = np.cumsum(rng.normal(0.0, 0.28, steps)) + rng.uniform(0, 2 * np.pi)
-        path = np.cumsum(np.stack([np.cos(turns), np.sin(turns)], axis=1), axis=0)
-        path -= (path.max(axis=0) + path.min(axis=0)) / 2
-        path *= rng.uniform(0.6, 0.95) / max(float(np.abs(path).max()), 1e-6)
-        path += rng.uniform(-0.15, 0.15, 2)
-        width = rng.uniform(0.04, 0.16) * FIELD_SIDE * 0.40
-        widths = width * (1.0 + 0.35 * np.sin(np.linspace(0, rng.uniform(2, 9), steps)))
-        cells = _cells(path, frame)
-        for start, end, thickness in zip(cells[:-1], cells[1:], widths, strict=False):
-            thick = max(round(2 * float(thickness)), 1)
-            ends = (start.tolist(), end.tolist())
-            cv2.line(canvas, *ends, 1, thick, cv2.LINE_8, _SUBPIXEL_BITS)
+_BASES: dict[str, Callable[[Traits, np.random.Generator], np.ndarray]] = {
+    "noise": _noise,
+    "polygon": _polygon,
+    "blob": _blob,
+}
+_AXIS = np.linspace(-1.0, 1.0, _FIELD_SIDE, dtype=np.float32)
+_BOWL = 2.2 * (_AXIS[:, None] ** 2 + _AXIS[None, :] ** 2) - 0.9
 
 
-def _fragments(canvas: np.ndarray, frame: np.ndarray, rng: np.random.Generator) -> None:
-    for _ in range(int(rng.integers(3, 10))):
-        angle, radius = rng.uniform(0, 2 * np.pi), np.sqrt(rng.random()) * 0.8
-        centre = radius * np.array([np.cos(angle), np.sin(angle)])
-        outline = _ring(rng, int(rng.integers(3, 9)), 0.6) * rng.uniform(0.08, 0.34)
-        _fill(canvas, _rounded(outline, int(rng.integers(0, 3))) + centre, frame)
+def _area(points: np.ndarray) -> float:
+    inner = float(np.vdot(points[:-1], points[1:]).imag)
+    return 0.5 * (inner + float((points[-1].conjugate() * points[0]).imag))
 
 
-def _noise_islands(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Smooth noise minus a bowl, as ragged islands; scaled so that one unit is about one cell."""
-    inverse = np.linalg.inv(frame)
-    axis = np.arange(FIELD_SIDE, dtype=np.float32) - _CENTRE
-    x, y = axis[None, :], axis[:, None]
-    radius = (inverse[0, 0] * x + inverse[0, 1] * y) ** 2
-    radius = radius + (inverse[1, 0] * x + inverse[1, 1] * y) ** 2
-    base = int(rng.integers(5, 10))
-    noise = smooth_noise(rng, (base, 2 * base), FIELD_SIDE)
-    return ((noise + 0.9 - 2.0 * radius) * (FIELD_SIDE / 12.0)).astype(np.float32)
+def _resampled(corners: np.ndarray) -> np.ndarray:
+    """Place `NUM_POINTS` points evenly along a closed outline, counter-clockwise."""
+    if _area(corners) < 0:
+        corners = corners[::-1]
+    closed = np.append(corners, corners[0])
+    along = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(closed)))])
+    places = np.arange(NUM_POINTS) * (along[-1] / NUM_POINTS)
+    return np.interp(places, along, np.real(closed)) + 1j * np.interp(
+        places, along, np.imag(closed)
+    )
 
 
-def _signed_distance(canvas: np.ndarray) -> np.ndarray:
-    inside = cv2.distanceTransform(canvas, cv2.DIST_L2, cv2.DIST_MASK_3)
-    outside = cv2.distanceTransform(1 - canvas, cv2.DIST_L2, cv2.DIST_MASK_3)
-    return inside - outside
+def _smoothed(points: np.ndarray, window: int) -> np.ndarray:
+    """Average over ``window`` neighbours along a closed outline."""
+    if window <= 1:
+        return points
+    around = np.concatenate([points[-window:], points]).cumsum()
+    return (around[window:] - around[:-window]) / window
 
 
-def _close_rim(score: np.ndarray) -> np.ndarray:
-    """Pull the outer cells below 0, ever more outwards: no shape is cut flat by its own field."""
-    axis = np.arange(FIELD_SIDE, dtype=np.float32)
-    edge = np.minimum(axis, FIELD_SIDE - 1 - axis)
-    distance = np.minimum(edge[None, :], edge[:, None])
-    near = np.maximum(14.0 - distance, 0.0)
-    return np.minimum(score - 0.15 * near**2, distance - 1.5).astype(np.float32)
+def _edge_noise(cycles: float, rng: np.random.Generator) -> np.ndarray:
+    """Periodic noise of mean square 1: swings of ``cycles`` around and slower, bursts of finer."""
+    ratio = _FREQUENCIES / cycles
+    band = ratio / (1.0 + ratio**2.5)
+    band[:3] = 0.0
+    parts = rng.standard_normal((2, band.size))
+    noise = np.fft.irfft(band * (parts[0] + 1j * parts[1]), NUM_POINTS)
+    noise *= 1.0 + 0.6 * (_TURN * np.exp(1j * rng.uniform(0.0, 6.3))).real
+    return noise / max(float(noise.std()), 1e-9)

@@ -216,8 +216,8 @@ def test_textures_that_are_none(
         ("a: [", "is not YAML"),
         ("- 1", "must be a mapping"),
         ("name: x", "missing keys"),
-        ("name: x\narea_quantiles: [[0, 0.1], [1, 0.2]]\nfamilies: [noise]", "wrong kind"),
-        ("name: x\narea_quantiles: much\nfamilies: {noise: 1}", "wrong kind"),
+        ("name: x\narea_quantiles: [[0, 0.1], [1, 0.2]]\nfamilies: {noise: 1}", "version 1"),
+        ("name: x\ngroups: [{weight: 1, quantiles: much}]", "wrong kind"),
     ],
 )
 def test_a_profile_that_is_none(
