@@ -7,13 +7,16 @@ from typing import Any
 from rba.workflow.commands import overrides
 from rba.workflow.steps import Command
 
+# Photos are crops of few pictures, and alike: filters for collections would leave some out.
+_ALL_ARE_KEPT = {"near_distance": -1, "min_sharpness": 0, "min_contrast": 0}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RenderedData:
     """Rendered objects and photos, and the shards made of them (``conf/rendered/``).
 
     ``DATA/train/objects``, ``DATA/train/photos``, ``DATA/calibration`` and ``DATA/test`` hold
-    pictures; ``DATA/shards/photos``, ``alignment``, ``refinement`` and ``validation`` the shards.
+    pictures; ``DATA/shards/alignment``, ``refinement`` and ``validation`` the shards.
 
     Attributes:
         style: Settings of ``data_tools/render_objects.py`` that all sets share.
@@ -57,20 +60,21 @@ class RenderedData:
     def shards(self, data: Path) -> dict[str, Command]:
         """Return the command that builds each set of shards.
 
-        ``photos`` are alignment shards of the training set's photos alone, ``alignment`` of the
-        photos and, with their masks, of the object views.
+        ``alignment`` holds the photos and, with their masks, the object views.
         """
-        alignment = {"photos": data / "train" / "photos", "alignment": data / "train"}
         refinement = {
             "refinement": data / "train" / "objects",
             "validation": data / "calibration",
         }
         out, last = shard_folders(data), {"samples_per_shard": self.samples_per_shard}
-        commands: dict[str, Command] = {}
-        for name, images in alignment.items():
-            settings = {"images": images, "shortest_side": self.shortest_side, "out": out[name]}
-            words = overrides({**settings, **last})
-            commands[name] = ("data_tools/build_alignment_shards.py", *words)
+        photos = {
+            "images": data / "train",
+            "shortest_side": self.shortest_side,
+            **_ALL_ARE_KEPT,
+            "out": out["alignment"],
+        }
+        words = overrides({**photos, **last})
+        commands = {"alignment": ("data_tools/build_alignment_shards.py", *words)}
         for name, objects in refinement.items():
             settings = {"objects": objects, "min_matches": self.min_matches, "out": out[name]}
             words = overrides({**settings, **last})
@@ -80,5 +84,5 @@ class RenderedData:
 
 def shard_folders(data: Path) -> dict[str, Path]:
     """Return the folders of the shards of both modes and of validation."""
-    names = ("photos", "alignment", "refinement", "validation")
+    names = ("alignment", "refinement", "validation")
     return {name: data / "shards" / name for name in names}
