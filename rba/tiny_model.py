@@ -36,7 +36,7 @@ class TinyModelSettings:
 
     Attributes:
         out: Folder for runs, model, report and the records of steps.
-        data: Folder of the data.
+        data_folder: Folder of the data.
         docs: Folder that gets the report's pictures; None = none.
         adopt: Take results that lie in their place without a record as whole.
         rendered: The data's settings.
@@ -51,7 +51,7 @@ class TinyModelSettings:
     """
 
     out: str
-    data: str
+    data_folder: str
     docs: str | None
     adopt: bool
     rendered: RenderedData
@@ -91,7 +91,7 @@ class TinyModel:
     def __init__(self, settings: TinyModelSettings) -> None:
         self.settings = settings
         self.out = Path(settings.out)
-        self.data = Path(settings.data)
+        self.data = Path(settings.data_folder)
         self.runs = self.out / "runs"
         self.model = self.out / "model"
         self.report = self.out / "report"

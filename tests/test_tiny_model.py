@@ -136,6 +136,11 @@ def test_a_stage_that_was_trained_on_other_data_is_not_mixed_up(
         prepare(make(tmp_path, "rendered.train.count=7"))
 
 
+def test_data_may_lie_elsewhere(tmp_path: Path) -> None:
+    model = make(tmp_path / "out", f"data_folder={tmp_path}/made")
+    assert model.data == tmp_path / "made"
+
+
 def test_commands_in_the_card_name_no_folder_of_this_machine(
     tmp_path: Path, pretender: Pretender
 ) -> None:
