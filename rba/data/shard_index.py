@@ -157,8 +157,8 @@ def _sample_refusal(sample: TarSample, kind: Mode, *, decode: bool) -> str | Non
     if missing:
         other = [name for name in names if name in _OTHER_PICTURES]
         way = (
-            f"; records are read from jpg, not from {other[0]}: build shards of the tars with "
-            "data_tools/build_alignment_shards.py, which converts them"
+            f"; records are read from jpg, not from {other[0]}: data_tools/"
+            "build_alignment_shards.py images=TARS out=DIR builds shards of such tars"
             if other
             else f"; {kind.value} samples need it"
         )
