@@ -53,9 +53,9 @@ def main(config: DictConfig) -> None:
     (notes if config.repeats == "note" else faults).add(faults.find_repeats())
     facts["seconds"] = round(time.perf_counter() - started, 2)
     facts["samples_per_second"] = round(facts["samples"] / max(facts["seconds"], 0.01), 1)
+    print(fault_summary(facts, faults, notes, config.shown))
     if report is not None:
         write_fault_report(report, facts, faults, notes)
-    print(fault_summary(facts, faults, notes, config.shown))
     if len(faults):
         raise SystemExit(1)
 

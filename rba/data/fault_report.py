@@ -13,16 +13,22 @@ from rba.data.shard_faults import Fault, FaultTable
 def write_fault_report(
     path: Path, facts: Mapping[str, Any], faults: FaultTable, notes: FaultTable
 ) -> None:
-    """Write a JSON object: the facts, counts by check, and every fault and note, one a line."""
-    with open(path, "w", encoding="utf-8") as stream:
-        for name, value in {**facts, "faults_by_check": _counts(faults)}.items():
-            stream.write(f"{'{' if name == next(iter(facts)) else ','}\n ")
-            stream.write(f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}")
-        for name, table in {"faults": faults, "notes": notes}.items():
-            stream.write(f',\n "{name}": [')
-            _write_lines(stream, table)
-            stream.write("]")
-        stream.write("\n}\n")
+    """Write a JSON object: the facts, counts by check, and every fault and note, one a line.
+
+    Raises:
+        OSError: Naming the file, also where the disk is full.
+    """
+    try:
+        with open(path, "w", encoding="utf-8") as stream:
+            _write_object(stream, {**facts, "faults_by_check": _counts(faults)})
+            for name, table in {"faults": faults, "notes": notes}.items():
+                stream.write(f',\n "{name}": [')
+                _write_lines(stream, table)
+                stream.write("]")
+            stream.write("\n}\n")
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def fault_summary(
@@ -60,6 +66,13 @@ def _line(fault: Fault) -> str:
 
 def _counts(table: FaultTable) -> dict[str, int]:
     return {check: count for check, (count, _) in table.counts().items()}
+
+
+def _write_object(stream: TextIO, facts: Mapping[str, Any]) -> None:
+    """Write the entries of an object that is left open."""
+    for number, (name, value) in enumerate(facts.items()):
+        text = f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}"
+        stream.write(f"{',' if number else '{'}\n {text}")
 
 
 def _write_lines(stream: TextIO, table: FaultTable) -> None:

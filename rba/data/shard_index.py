@@ -70,6 +70,18 @@ def find_tars(pattern: str) -> list[Path]:
 
 def index_tar(task: IndexTask) -> TarIndex:
     """Read one tar from its beginning to its end, and its first record."""
+    try:
+        return _index_tar(task)
+    except OSError as error:
+        return _refused(task, f"cannot be read: {error}")
+
+
+def crashed_index(task: IndexTask) -> TarIndex:
+    """Return the refusal of a tar that ended the process which read it."""
+    return _refused(task, "reading it ends the process: a decoder crashes, or memory is too small")
+
+
+def _index_tar(task: IndexTask) -> TarIndex:
     ranges, suffixes = list[tuple[int, int]](), collections.Counter[str]()
     kind, refusal = task.kind, None
     with open(task.path, "rb") as stream:
@@ -94,19 +106,6 @@ def index_tar(task: IndexTask) -> TarIndex:
     )
 
 
-def crashed_index(task: IndexTask) -> TarIndex:
-    """Return the refusal of a tar that ended the process which read it."""
-    return TarIndex(
-        path=task.path,
-        kind=task.kind or Mode.ALIGNMENT,
-        offsets=np.empty((0, 2), np.uint64),
-        bytes=0,
-        sha256="",
-        ignored={},
-        refusal="reading it ends the process: a decoder crashes, or memory is too small",
-    )
-
-
 def require_one_kind(indices: Sequence[TarIndex]) -> Mode:
     """Return what all tars hold.
 
@@ -121,6 +120,18 @@ def require_one_kind(indices: Sequence[TarIndex]) -> Mode:
             f"{other.kind.value} samples; index each kind in a folder of its own"
         )
     return first.kind
+
+
+def _refused(task: IndexTask, reason: str) -> TarIndex:
+    return TarIndex(
+        path=task.path,
+        kind=task.kind or Mode.ALIGNMENT,
+        offsets=np.empty((0, 2), np.uint64),
+        bytes=0,
+        sha256="",
+        ignored={},
+        refusal=reason,
+    )
 
 
 def _tar_refusal(path: Path, compression: str | None, scan: TarScan, samples: int) -> str | None:

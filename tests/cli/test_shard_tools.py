@@ -246,6 +246,15 @@ def test_results_are_not_replaced_by_mistake(
         run(name, *usual[name], "overwrite=true")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_is_named_after_the_summary(
+    ended: Callable[..., tuple[object, str, str]], usual: dict[str, list[str]]
+) -> None:
+    status, printed, error = ended(CHECK, *usual[CHECK], "json=/dev/full")
+    assert "no fault" in printed
+    assert (status, error) == (2, "error: /dev/full: No space left on device; give another path\n")
+
+
 @pytest.mark.slow
 def test_worker_processes_find_the_same(alignment_shards: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(alignment_shards, tmp_path / "set")

@@ -253,6 +253,13 @@ def test_a_tar_cut_short_is_refused(photo, tmp_path):
     assert "cut short" in refusal(path)
 
 
+def test_what_cannot_be_opened_is_refused(tmp_path):
+    (tmp_path / "a.tar").mkdir()
+    (tmp_path / "b.tar").symlink_to("nowhere")
+    for name in ("a.tar", "b.tar"):
+        assert "cannot be read" in refusal(tmp_path / name)
+
+
 def test_kinds_may_not_be_mixed(photo, tmp_path):
     write_tar(tmp_path / "a.tar", [("a.jpg", photo(0))])
     write_tar(tmp_path / "b.tar", [("a.target.jpg", photo(0)), ("a.reference.jpg", photo(1))])
