@@ -1,99 +1,94 @@
-"""Turn a folder of objects, each a folder of views, into refinement shards with matches.
+"""Turn objects seen from several sides into refinement shards: pairs of views with matches.
 
-python data_tools/build_refinement_shards.py objects=DIR out=DIR [key=value ...]
+python data_tools/build_refinement_shards.py objects=INPUT out=OUT [key=value ...]
+
+A stopped build goes on when it is started again. On several machines or in several processes:
+python data_tools/build_refinement_shards.py --multirun objects=INPUT out=OUT parts=8 \
+    'part=range(0,8)' hydra/launcher=submitit_slurm
+python data_tools/merge_shards.py out=OUT
 """
 
-import functools
-import time
-from collections.abc import Callable
-from pathlib import Path
-
-import numpy as np
 from omegaconf import DictConfig
 
 from rba.batch import Mode
-from rba.data.build import BuildReport, DroppedError, require_limits, write_records
-from rba.data.objects import Pair, choose_pairs, find_objects, load_view
-from rba.data.sample import RefinementRecord
-from rba.data.writer import ShardWriter
+from rba.data.build import BuildJob, build_shards, require_limits
+from rba.data.objects import PairChoice, PairLoader, PairSettings, list_pairs
+from rba.data.objects.loader import Matcher
+from rba.data.objects.measured import write_matching_report
 from rba.errors import InputError
-from rba.matching.exact import exact_matches, read_correspondence
-from rba.matching.sift import sift_features, sift_matches
-from rba.settings import tool_main
+from rba.matching.accuracy import Accuracy
+from rba.matching.consistency import ConsistencySettings
+from rba.matching.exact import read_exact
+from rba.matching.sift import SiftMatcher, SiftSettings
+from rba.settings import plain, tool_main
 
-_STORED = ("seed", "matcher", "longest_side", "max_pairs", "min_matches", "quality")
+_MATCHERS = ("auto", "exact", "sift", "dinov2")
+_STORED = (
+    *("matcher", "encoder", "matching_side", "rigid", "masks", "longest_side", "max_megapixels"),
+    *("max_pairs", "view_distance", "view_angle", "min_matches", "min_overlap"),
+    *("max_disagreement", "quality"),
+)
 
 
 def main(config: DictConfig) -> None:
-    """Match and write pairs of views in a shuffled order.
+    """Choose, read, match and write pairs of views in a shuffled order.
 
     Raises:
-        InputError: If the input is missing or empty, or the output already holds shards.
+        InputError: If the input is missing or empty, or the output holds another set.
     """
-    started = time.perf_counter()
-    if config.matcher not in ("auto", "exact", "sift"):
-        raise InputError(f"matcher={config.matcher}; give auto, exact or sift")
-    require_limits(config, max_pairs=1, min_matches=1)
-    report, pairs = BuildReport(), list[Pair]()
-    for folder in find_objects(config.objects):
-        try:
-            pairs += choose_pairs(folder, config.max_pairs, config.seed)
-        except DroppedError as reason:
-            report.drop(reason, folder.path.name)
-    inputs, load = [(pair.name, pair) for pair in pairs], record_loader(config)
-    writer = ShardWriter(
-        Path(config.out).expanduser(),
-        kind=Mode.REFINEMENT,
-        samples_per_shard=config.samples_per_shard,
-        settings={"tool": "build_refinement_shards", **{name: config[name] for name in _STORED}},
-        overwrite=config.overwrite,
+    require_limits(config, max_pairs=1, min_matches=1, max_megapixels=0, report_pairs=0)
+    matcher = make_matcher(config)
+    job = BuildJob.read(Mode.REFINEMENT, "build_refinement_shards", plain(config), _STORED)
+    settings = PairSettings(
+        longest_side=config.longest_side,
+        most_pixels=round(config.max_megapixels * 1e6),
+        masks=config.masks,
+        matcher=config.matcher,
+        min_matches=config.min_matches,
+        min_overlap=config.min_overlap,
     )
-    with writer:
-        write_records(inputs, load, writer, report, seed=config.seed, quality=config.quality)
-    report.finish(writer.folder, time.perf_counter() - started)
-
-
-def record_loader(config: DictConfig) -> Callable[[Pair, str], RefinementRecord]:
-    """Return the function that reads and matches a pair; recently used views are kept."""
-    view = functools.lru_cache(maxsize=16)(lambda path: load_view(path, config.longest_side))
-    features = functools.lru_cache(maxsize=64)(
-        lambda path: sift_features(view(path).image, view(path).mask)
+    choice = PairChoice(
+        max_pairs=config.max_pairs,
+        view_distance=tuple(config.view_distance),
+        view_angle=tuple(config.view_angle),
+        seed=config.seed,
     )
-
-    def load(pair: Pair, key: str) -> RefinementRecord:
-        target, reference = view(pair.target), view(pair.reference)
-        matcher = config.matcher
-        if matcher == "auto":
-            matcher = "exact" if pair.correspondence.exists() else "sift"
-        if matcher == "exact":
-            matches = read_exact(pair, *target.image.shape[:2])
-        else:
-            matches = sift_matches(features(pair.target), features(pair.reference))
-        count = int(np.isfinite(matches[..., 0]).sum())
-        if count < config.min_matches:
-            raise DroppedError("too few matches")
-        views = [pair.target.name, pair.reference.name]
-        return RefinementRecord(
-            key=key,
-            target=target.image,
-            reference=reference.image,
-            target_mask=target.mask,
-            reference_mask=reference.mask,
-            matches=matches,
-            metadata={"object": pair.object, "views": views, "matcher": matcher, "matches": count},
-        )
-
-    return load
+    pairs = list_pairs(config.objects, config.layout, choice)
+    print(pairs)
+    name = "dinov2" if config.matcher == "dinov2" else "sift"
+    loader = PairLoader(pairs.root, settings, read_exact, matcher, name)
+    build_shards(pairs, loader, config.out, job, pairs.dropped)
+    if config.report_pairs:
+        with job.output(config.out) as output:
+            write_matching_report(pairs, loader, output, config.report_pairs, Accuracy.of)
 
 
-def read_exact(pair: Pair, height: int, width: int) -> np.ndarray:
-    """Read the matches of a pair whose geometry is known."""
-    if not pair.correspondence.exists():
-        raise DroppedError("no exact correspondence")
-    try:
-        return exact_matches(read_correspondence(pair.correspondence), height, width)
-    except InputError as error:
-        raise DroppedError("unreadable correspondence") from error
+def make_matcher(config: DictConfig) -> Matcher | None:
+    """Return what matches views from their pixels; None where only exact matches are wanted.
+
+    Raises:
+        InputError: If a setting is unknown or out of its range, or the encoder cannot be opened.
+    """
+    if config.matcher not in _MATCHERS:
+        raise InputError(f"matcher={config.matcher}; give {', '.join(_MATCHERS)}")
+    if config.matching_side < 64:
+        raise InputError(f"matching_side={config.matching_side}; give at least 64")
+    if not 0 <= config.max_disagreement <= 1:
+        raise InputError(f"max_disagreement={config.max_disagreement}; give 0 to 1")
+    limits = ConsistencySettings(most_disagreeing=config.max_disagreement)
+    if config.matcher == "dinov2":
+        # torch and transformers take seconds to import.
+        from rba.matching.dinov2 import TokenMatcher, TokenSettings
+        from rba.models.encoder import ViewTokens
+
+        tokens = ViewTokens.open(config.encoder, config.matching_side)
+        return TokenMatcher(tokens, TokenSettings(consistency=limits))
+    if config.matcher == "exact":
+        return None
+    epipolar = 8.0 if config.rigid else 0.0
+    return SiftMatcher(
+        SiftSettings(side=config.matching_side, epipolar=epipolar, consistency=limits)
+    )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ import io
 import json
 import os
 import warnings
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -19,7 +18,7 @@ from rba.data.photo_lists import Photo
 from rba.data.sample import JPEG_QUALITY, encode_jpeg, encode_json, encode_mask
 from rba.data.tar_members import CAPTION, FACTS, IMAGE, MASK
 from rba.errors import InputError
-from rba.pictures import read_image_with_alpha, read_mask
+from rba.pictures import read_mask
 
 _MOST_FACTS = 65536  # bytes of a photo's own JSON
 _JUDGED_SIDE = 512  # pixels: sharpness is measured at the size that is trained at
@@ -145,21 +144,6 @@ class PhotoLoader:
             if cv2.norm(edges, cv2.NORM_L2SQR) / edges.size < self.limits.min_sharpness:
                 raise DroppedError("blurred")
         return grey
-
-
-def read_masked(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Read a picture and its object mask from the sidecar ``NAME.mask.png`` or its alpha.
-
-    Raises:
-        DroppedError: If one of them cannot be read.
-    """
-    sidecar = path.with_name(f"{path.stem}.mask.png")
-    try:
-        image, alpha = read_image_with_alpha(path)
-    except InputError as error:
-        raise DroppedError("unreadable") from error
-    mask = read_beside(str(sidecar))
-    return image, alpha if mask is None else _mask(mask)
 
 
 def read_beside(path: str) -> bytes | None:

@@ -25,7 +25,10 @@ def read_correspondence(path: str | Path) -> np.ndarray:
         data = np.fromfile(str(path), np.uint8)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    try:
+        picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    except cv2.error:  # a size that no picture has
+        picture = None
     if picture is None or picture.dtype != np.uint16 or picture.ndim != 3:
         raise InputError(f"{path} is not a 16-bit RGB picture of correspondences")
     fractions = picture[..., [2, 1]].astype(np.float32) / _FULL  # OpenCV reads blue first
@@ -53,6 +56,15 @@ def exact_matches(correspondence: np.ndarray, height: int, width: int) -> np.nda
     missing = np.isnan(matches[..., 0]) | ~np.outer(row_inside, column_inside)
     matches[missing] = np.nan
     return matches.astype(np.float16)
+
+
+def read_exact(path: str | Path, height: int, width: int) -> np.ndarray:
+    """Read the match grid of a height x width target from its correspondence picture.
+
+    Raises:
+        InputError: If the file is none.
+    """
+    return exact_matches(read_correspondence(path), height, width)
 
 
 def node_positions(length: int) -> np.ndarray:

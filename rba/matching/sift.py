@@ -1,181 +1,167 @@
-"""Matches between two photographs by SIFT: mutual, ratio test, epipolar and local affine checks."""
+"""Matches between two photographs by SIFT: mutual, ratio test, local affine maps, pixels."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import cv2
 import numpy as np
-from scipy.spatial import KDTree
 
-from rba.matching.exact import node_positions
+from rba.matching.consistency import NOT_RIGID, ConsistencySettings, check_grid
+from rba.matching.dense import DenseSettings, empty_grid, fill_grid
+from rba.matching.features import Features, sift_features
+from rba.matching.local_maps import LocalMaps, verified
+from rba.matching.patches import patch_correlation
+from rba.matching.tentative import guided_pairs, mutual_pairs
+from rba.matching.view_area import shrink_view
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SiftSettings:
-    """Limits of the matcher.
+    """Limits of the matcher; pixels are those of a view whose longer side has 512.
 
     Attributes:
-        max_features: Key points a view.
+        side: Larger views are matched at this longest side, pixels of their own.
+        tilted: Search in compressed copies of the views as well; see `sift_features`.
         ratio: A match's descriptor distance over the second best's must lie below.
-        epipolar: Largest distance from the epipolar line, pixels.
-        radius: A grid node needs a match within so many pixels.
-        neighbours: Matches that the local affine map of a node or match is fitted to.
-        residual: Largest disagreement of neighbours with their local map, pixels.
+        similarity: Least product of descriptors of a match that others predict, in [0, 1].
+        neighbours: Matches that are asked whether they agree with one.
+        least: So many of them must.
+        reach: They lie within so many pixels.
+        tolerance: Pixels by which they may miss the map.
+        rounds: How often matches are searched for around those that are found.
+        epipolar: Pixels from the epipolar line of one rigid movement beyond which matches are
+            contradictions; 0 = objects may bend.
+        least_rigid: Share of the matches that must follow that movement.
+        dense: When a node of the grid has a match.
+        consistency: What is a contradiction.
     """
 
-    max_features: int = 4000
+    side: int = 640
+    tilted: bool = True
     ratio: float = 0.85
-    epipolar: float = 4.0
-    radius: float = 20.0
-    neighbours: int = 6
-    residual: float = 4.0
+    similarity: float = 0.7
+    neighbours: int = 10
+    least: int = 4
+    reach: float = 48.0
+    tolerance: float = 2.5
+    rounds: int = 2
+    epipolar: float = 8.0
+    least_rigid: float = 0.5
+    dense: DenseSettings = dataclasses.field(default_factory=DenseSettings)
+    consistency: ConsistencySettings = dataclasses.field(default_factory=ConsistencySettings)
 
 
 @dataclasses.dataclass(frozen=True)
-class Features:
-    """Key points of one view.
+class SiftMatcher:
+    """Match views by SIFT; picklable."""
 
-    Attributes:
-        points: [N, 2] (x, y) in pixels, pixel centres at i + 0.5.
-        descriptors: [N, 128] float32, root-SIFT.
-        size: Height and width of the view.
-        mask: HxW bool, the object, or None.
-    """
+    settings: SiftSettings = dataclasses.field(default_factory=SiftSettings)
 
-    points: np.ndarray
-    descriptors: np.ndarray
-    size: tuple[int, int]
-    mask: np.ndarray | None
+    def __call__(
+        self,
+        target: np.ndarray,
+        target_mask: np.ndarray | None,
+        reference: np.ndarray,
+        reference_mask: np.ndarray | None,
+    ) -> tuple[np.ndarray, str | None]:
+        """Match two views.
 
+        Args:
+            target: HxWx3 uint8 RGB.
+            target_mask: HxW bool, the object, or None.
+            reference: hxwx3 uint8 RGB.
+            reference_mask: hxw bool, the object, or None.
 
-def sift_features(
-    image: np.ndarray, mask: np.ndarray | None = None, settings: SiftSettings | None = None
-) -> Features:
-    """Find key points of an HxWx3 uint8 view, only on its HxW object mask where that is known."""
-    settings = settings or SiftSettings()
-    detector = cv2.SIFT.create(settings.max_features)
-    area = None if mask is None else mask.astype(np.uint8)
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    keypoints, descriptors = detector.detectAndCompute(grey, area)
-    size = (image.shape[0], image.shape[1])
-    if not keypoints:
-        return Features(np.empty((0, 2)), np.empty((0, 128), np.float32), size, mask)
-    points = np.array([keypoint.pt for keypoint in keypoints], np.float64) + 0.5
-    share = descriptors / np.maximum(descriptors.sum(axis=1, keepdims=True), 1e-6)
-    return Features(points, np.sqrt(share).astype(np.float32), size, mask)
-
-
-def sift_matches(
-    target: Features, reference: Features, settings: SiftSettings | None = None
-) -> np.ndarray:
-    """Match two views and fill the grid around the matches that agree with each other.
-
-    Returns:
-        float16 [ceil(H/8), ceil(W/8), 3] over the target: x and y as fractions of the reference's
-        width and height, confidence in [0, 1]; NaN = no match.
-    """
-    settings = settings or SiftSettings()
-    first, second = match_points(target, reference, settings)
-    rows, columns = node_positions(target.size[0]), node_positions(target.size[1])
-    grid = np.full((len(rows), len(columns), 3), np.nan, np.float32)
-    if len(first) <= settings.neighbours:
-        return grid.astype(np.float16)
-    x, y = np.meshgrid(columns, rows)
-    nodes = np.stack([x.ravel(), y.ravel()], axis=1)
-    allowed = (nodes < (target.size[1], target.size[0])).all(axis=1)
-    allowed &= _on_mask(nodes, target)
-    mapped, residual, distance = _local_maps(nodes, first, second, settings.neighbours, skip=0)
-    good = allowed & (residual <= settings.residual) & (distance <= settings.radius)
-    good &= _on_mask(mapped, reference)
-    confidence = np.exp(-residual / settings.residual) * (1.0 - 0.5 * distance / settings.radius)
-    values = np.column_stack([mapped / (reference.size[1], reference.size[0]), confidence])
-    grid.reshape(-1, 3)[good] = values[good]
-    return grid.astype(np.float16)
+        Returns:
+            The grid of `match_features`, and why the pair is to be left out or None.
+        """
+        settings = self.settings
+        views = [(target, target_mask), (reference, reference_mask)]
+        first, second = (
+            sift_features(*shrink_view(*view, settings.side), tilted=settings.tilted)
+            for view in views
+        )
+        return match_features(first, second, (target.shape[0], target.shape[1]), settings)
 
 
-def match_points(
-    target: Features, reference: Features, settings: SiftSettings
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return matched points of both views, [N, 2] each, after all checks."""
-    empty = np.empty((0, 2))
-    least = max(8, settings.neighbours + 2)
-    if min(len(target.points), len(reference.points)) < least:
-        return empty, empty
-    pairs = _mutual(target.descriptors, reference.descriptors, settings.ratio)
-    first, second = target.points[pairs[:, 0]], reference.points[pairs[:, 1]]
-    # Repeated descriptors at one place would make the local fits degenerate.
-    _, unique = np.unique(np.rint(first).astype(int), axis=0, return_index=True)
-    first, second = first[np.sort(unique)], second[np.sort(unique)]
-    if len(first) < least:
-        return empty, empty
-    cv2.setRNGSeed(0)
-    found: Any = cv2.findFundamentalMat(
-        first, second, cv2.FM_RANSAC, settings.epipolar, 0.999, 5000
-    )
-    if found[1] is None:  # no geometry agrees with the matches
-        return empty, empty
-    kept = found[1].ravel().astype(bool)
-    first, second = first[kept], second[kept]
-    for _ in range(2):  # wrong matches also spoil their neighbours' fits, so once more without them
-        if len(first) < least:
-            return empty, empty
-        predicted, spread, _ = _local_maps(first, first, second, settings.neighbours, skip=1)
-        error = np.linalg.norm(predicted - second, axis=1)
-        kept = (error <= 2.0 * settings.residual) & (spread <= 2.0 * settings.residual)
-        first, second = first[kept], second[kept]
-    return first, second
-
-
-def _mutual(target: np.ndarray, reference: np.ndarray, ratio: float) -> np.ndarray:
-    """Return index pairs [N, 2] that are each other's nearest and clearly nearer than the next."""
-    similarity = target @ reference.T
-    best = similarity.argmax(axis=1)
-    back = similarity.argmax(axis=0)
-    own = np.arange(len(target))
-    top = np.partition(similarity, -2, axis=1)[:, -2:]
-    nearest, next_nearest = (np.sqrt(np.maximum(2.0 - 2.0 * top[:, i], 0.0)) for i in (1, 0))
-    chosen = (back[best] == own) & (nearest < ratio * next_nearest)
-    return np.stack([own[chosen], best[chosen]], axis=1)
-
-
-def _local_maps(
-    queries: np.ndarray, first: np.ndarray, second: np.ndarray, count: int, *, skip: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Map queries by the affine fit of their nearest matches.
+def match_features(
+    target: Features, reference: Features, size: tuple[int, int], settings: SiftSettings
+) -> tuple[np.ndarray, str | None]:
+    """Match two views both ways and fill the grid around the matches that agree with each other.
 
     Args:
-        queries: [Q, 2] points of the target.
-        first: [N, 2] matched points of the target.
-        second: [N, 2] the same on the reference.
-        count: Matches of each fit.
-        skip: Nearest matches left out: 1 where the queries are the matches themselves.
+        target: One view.
+        reference: The other view.
+        size: Height and width that the target is stored with.
+        settings: Limits.
 
     Returns:
-        Mapped queries [Q, 2], the median residual of each fit [Q], the distance to the nearest
-        match used [Q]; all in pixels.
+        float16 [ceil(H/8), ceil(W/8), 3] over the stored target: x and y as fractions of the
+        reference's width and height, confidence in (0, 1]; NaN = no match. And why the pair is to
+        be left out: its matches contradict each other; or None.
     """
-    found: Any = KDTree(first).query(queries, k=skip + count)
-    distances, nearest = found
-    source, destination = first[nearest[:, skip:]], second[nearest[:, skip:]]
-    distance = distances[:, skip]
-    middle, target_middle = source.mean(axis=1, keepdims=True), destination.mean(axis=1)
-    centred = source - middle
-    # A little regularisation towards no stretch keeps fits of points in a line finite.
-    gram = np.einsum("qni,qnj->qij", centred, centred) + np.eye(2)
-    cross = np.einsum("qni,qnj->qij", centred, destination - target_middle[:, None])
-    linear = np.linalg.solve(gram, cross)
-    fitted = centred @ linear + target_middle[:, None]
-    residual = np.median(np.linalg.norm(fitted - destination, axis=2), axis=1)
-    mapped = np.einsum("qi,qij->qj", queries - middle[:, 0], linear) + target_middle
-    return mapped, residual, distance
+    pairs = mutual_pairs(target, reference, settings.ratio)
+    maps, fault = grow_matches(target, reference, pairs, settings)
+    if not len(maps) or fault is not None:
+        return empty_grid(size), fault
+    back, _ = grow_matches(reference, target, pairs[:, ::-1], settings)
+    there = functools.partial(patch_correlation, target, reference)
+    forth = fill_grid(maps, target.area, reference.area, size, settings.dense, there)
+    here = functools.partial(patch_correlation, reference, target)
+    backward = fill_grid(
+        back, reference.area, target.area, reference.area.size, settings.dense, here
+    )
+    return check_grid(forth, backward, target.area, reference.area, size, settings.consistency)
 
 
-def _on_mask(points: np.ndarray, view: Features) -> np.ndarray:
-    """Return which points lie within a view, and on its object where that is known."""
-    height, width = view.size
-    inside = np.all((points >= 0) & (points < (width, height)), axis=1)
-    if view.mask is None:
-        return inside
-    x = np.clip(points[:, 0].astype(int), 0, width - 1)
-    y = np.clip(points[:, 1].astype(int), 0, height - 1)
-    return inside & view.mask[y, x]
+def grow_matches(
+    target: Features, reference: Features, pairs: np.ndarray, settings: SiftSettings
+) -> tuple[LocalMaps, str | None]:
+    """Keep the pairs of key points [N, 2] that agree with each other, and search around them.
+
+    Returns:
+        The matches with the maps around them, and what contradicts all of them or None.
+    """
+    maps = _verify(target, reference, pairs, settings)
+    reach = settings.reach * target.area.unit
+    for _ in range(settings.rounds):
+        if not len(maps):
+            break
+        found = guided_pairs(target, reference, maps, reach=reach, similarity=settings.similarity)
+        pairs = np.unique(np.concatenate([pairs, found]), axis=0)
+        maps = _verify(target, reference, pairs, settings)
+    if not settings.epipolar:
+        return maps, None
+    rigid = _rigid(maps, settings.epipolar * reference.area.unit)
+    return rigid, NOT_RIGID if len(rigid) < settings.least_rigid * len(maps) else None
+
+
+def _verify(
+    target: Features, reference: Features, pairs: np.ndarray, settings: SiftSettings
+) -> LocalMaps:
+    first, second = target.points[pairs[:, 0]], reference.points[pairs[:, 1]]
+    # Several key points at one place would vouch for each other.
+    places = np.rint(np.concatenate([first, second], axis=1)).astype(int)
+    _, unique = np.unique(places, axis=0, return_index=True)
+    unique.sort()
+    return verified(
+        first[unique],
+        second[unique],
+        neighbours=settings.neighbours,
+        reach=settings.reach * target.area.unit,
+        tolerance=settings.tolerance * reference.area.unit,
+        least=settings.least,
+    )
+
+
+def _rigid(maps: LocalMaps, distance: float) -> LocalMaps:
+    """Leave out matches that contradict the rigid movement that most agree with."""
+    if len(maps) < 16:
+        return maps
+    cv2.setRNGSeed(0)
+    found: Any = cv2.findFundamentalMat(
+        maps.first, maps.second, cv2.FM_RANSAC, distance, 0.999, 2000
+    )
+    inliers = found[1]  # None where no movement explains enough matches
+    return maps if inliers is None else maps.chosen(inliers.ravel().astype(bool))

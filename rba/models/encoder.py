@@ -1,12 +1,16 @@
 """The reference encoder: DINOv2 patch tokens, class and register tokens dropped."""
 
+import dataclasses
+import functools
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersModel
 
 from rba.errors import InputError
+from rba.geometry import resize
 from rba.models.positions import sincos_embedding
 from rba.models.sources import (
     Architecture,
@@ -86,6 +90,49 @@ def patch_tokens(encoder: nn.Module, images: Tensor) -> Tensor:
     dtype = next(encoder.parameters()).dtype
     tokens: Tensor = encoder(pixel_values=pixels.to(dtype)).last_hidden_state
     return tokens[:, 1 + getattr(config, "num_register_tokens", 0) :]
+
+
+@dataclasses.dataclass(frozen=True)
+class ViewTokens:
+    """Tokens of whole views by an encoder from a local folder; loaded where first used.
+
+    So it can be handed to other processes, which load the weights themselves.
+
+    Attributes:
+        source: Folder of DINOv2 weights.
+        side: Longest side that views are encoded at, pixels.
+    """
+
+    source: str
+    side: int
+
+    @classmethod
+    def open(cls, source: str | None, side: int) -> "ViewTokens":
+        """Check that the weights are there.
+
+        Raises:
+            InputError: If they are not.
+        """
+        if source is None:
+            raise InputError("matcher=dinov2 needs encoder=DIR, a local folder of DINOv2 weights")
+        load_encoder(source)
+        return cls(source, side)
+
+    @torch.inference_mode()
+    def __call__(self, image: np.ndarray) -> Tensor:
+        """Return [h, w, width] tokens of patches that cover an HxWx3 uint8 view evenly."""
+        encoder = _loaded(self.source)
+        patch: int = encoder.config.patch_size  # pyright: ignore
+        scale = self.side / max(image.shape[:2]) / patch
+        rows, columns = (max(1, round(length * scale)) for length in image.shape[:2])
+        pixels = torch.from_numpy(resize(image, rows * patch, columns * patch))
+        tokens = patch_tokens(encoder, pixels.permute(2, 0, 1)[None].float() / 127.5 - 1.0)
+        return tokens[0].unflatten(0, (rows, columns))
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(source: str) -> Encoder:
+    return load_encoder(source).eval()
 
 
 def num_tokens(encoder: nn.Module, reference_size: int) -> int:

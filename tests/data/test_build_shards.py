@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from rba.data.build import DroppedError, bound_size, sample_key
-from rba.data.objects import choose_pairs, find_objects
 from rba.data.photo_lists import list_photos
 from rba.data.sample import decode_record
 from rba.data.shards import ShardSet
@@ -111,94 +110,12 @@ def test_same_photos_give_the_same_bytes_and_the_seed_shuffles(photos, tmp_path)
     assert sorted(sources[0]) == sorted(sources[1])
 
 
-@pytest.fixture
-def objects(make, tmp_path):
-    """Two views that differ by a known shift, an object with one view, one that cannot match."""
-    folder = tmp_path / "objects"
-    for name in ("shifted", "single", "flat"):
-        (folder / name).mkdir(parents=True)
-    wide = make.picture(96, 136)
-    views = wide[:, :96], wide[:, 40:]
-    for number, view in enumerate(views):
-        Image.fromarray(view).save(folder / "shifted" / f"0{number}.png")
-    mask = Image.fromarray(np.full((96, 96), 255, np.uint8))
-    mask.save(folder / "shifted" / "00.mask.png")
-    y, x = np.mgrid[0:96, 0:96] + 0.5
-    for name, shift in (("00-01", -40), ("01-00", 40)):
-        write_shift(folder / "shifted" / f"{name}.correspondence.png", x + shift, y)
-    Image.fromarray(views[0]).save(folder / "single" / "00.jpg")
-    for number in range(2):
-        Image.new("RGB", (96, 96), (90, 90, 90)).save(folder / "flat" / f"{number}.jpg")
-    return folder
-
-
-def write_shift(path, u, v):
-    import cv2
-
-    valid = (u >= 0) & (u < 96)
-    planes = [valid * 65535, v / 96 * 65535 * valid, u / 96 * 65535 * valid]
-    cv2.imwrite(str(path), np.rint(np.stack(planes, axis=2)).astype(np.uint16))
-
-
-def test_pairs_with_exact_matches(objects, tmp_path):
-    out = tmp_path / "out"
-    run_tool("build_refinement_shards", f"objects={objects}", f"out={out}")
-    found = {tuple(record.metadata["views"]): record for record in records(out)}
-    assert set(found) == {("00.png", "01.png"), ("01.png", "00.png")}
-    record = found["00.png", "01.png"]
-    assert record.metadata["matcher"] == "exact"
-    assert record.target_mask.all()
-    assert record.reference_mask is None
-    known = np.isfinite(record.matches[..., 0])
-    np.testing.assert_array_equal(known[0], np.arange(12) * 8 + 4.5 >= 40)
-    np.testing.assert_allclose(
-        record.matches[3, 6, :2].astype(float), [(52.5 - 40) / 96, 28.5 / 96], atol=1e-3
-    )
-    report = json.loads((out / "build_report.json").read_text())
-    assert report["dropped"] == {
-        "fewer than two views": ["single"],
-        "too few matches": ["flat/0-1", "flat/1-0"],
-    }
-
-
-def test_matchers_by_setting(objects, tmp_path):
-    settings = [f"objects={objects}", f"out={tmp_path / 'a'}", "min_matches=999"]
-    with pytest.raises(InputError, match="1 x fewer than two views, 4 x too few matches"):
-        run_tool("build_refinement_shards", *settings)
-    assert not list((tmp_path / "a").iterdir())
-    with pytest.raises(InputError, match="matcher=magic"):
-        run_tool(
-            "build_refinement_shards", f"objects={objects}", f"out={tmp_path}", "matcher=magic"
-        )
-    run_tool(
-        "build_refinement_shards", f"objects={objects}", f"out={tmp_path / 'b'}", "matcher=exact"
-    )
-    report = json.loads((tmp_path / "b" / "build_report.json").read_text())
-    assert report["dropped"]["no exact correspondence"] == ["flat/0-1", "flat/1-0"]
-    (objects / "shifted" / "00-01.correspondence.png").write_bytes(b"x")
-    run_tool("build_refinement_shards", f"objects={objects}", f"out={tmp_path / 'c'}")
-    report = json.loads((tmp_path / "c" / "build_report.json").read_text())
-    assert report["dropped"]["unreadable correspondence"] == ["shifted/00-01"]
-
-
 def test_missing_and_empty_folders(tmp_path):
     (tmp_path / "empty").mkdir()
-    for find in (list_photos, find_objects):
-        with pytest.raises(InputError, match="is not a folder"):
-            find(str(tmp_path / "gone"))
-        with pytest.raises(InputError, match="holds no"):
-            find(str(tmp_path / "empty"))
-
-
-def test_pairs_are_ordered_distinct_and_bounded(make, tmp_path):
-    (tmp_path / "cup").mkdir()
-    for number in range(5):
-        Image.new("RGB", (8, 8)).save(tmp_path / "cup" / f"{number}.png")
-    (folder,) = find_objects(tmp_path)
-    assert len(set(choose_pairs(folder, 100, 0))) == 20
-    few = choose_pairs(folder, 6, 0)
-    assert len(set(few)) == 6
-    assert few == choose_pairs(folder, 6, 0) != choose_pairs(folder, 6, 1)
+    with pytest.raises(InputError, match="is not a folder"):
+        list_photos(str(tmp_path / "gone"))
+    with pytest.raises(InputError, match="holds no"):
+        list_photos(str(tmp_path / "empty"))
 
 
 def test_keys_fit_webdataset():

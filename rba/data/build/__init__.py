@@ -1,7 +1,7 @@
 """Builders of shards: any list of inputs and a function that turns one into a sample."""
 
 from rba.data.build.built import Built, Fingerprint
-from rba.data.build.engine import build_shards, write_records
+from rba.data.build.engine import build_shards
 from rba.data.build.job import BuildJob
 from rba.data.build.merge import merge_parts
 from rba.data.build.report import BuildReport
@@ -25,5 +25,4 @@ __all__ = [
     "merge_parts",
     "require_limits",
     "sample_key",
-    "write_records",
 ]

@@ -223,26 +223,3 @@ class _Build(Generic[T]):
         else:
             row = dataclasses.replace(row, kept=False)
         self._journal.see(row)
-
-
-def write_records(
-    inputs: Sequence[tuple[str, T]],
-    load: Callable[[T, str], Record],
-    writer: ShardWriter,
-    report: BuildReport,
-    *,
-    seed: int,
-    quality: int,
-) -> None:
-    """Load, encode and write inputs one after the other: `build_shards` takes its place."""
-    order = keyed_generator(seed, "build", writer.kind.value, 0).permutation(len(inputs))
-    for position in order:
-        name, item = inputs[position]
-        try:
-            record = load(item, sample_key(report.kept, name))
-        except DroppedError as reason:
-            report.drop(reason, name)
-            continue
-        writer.write(record.key, record.encode(quality))
-        report.kept += 1
-    report.require_kept(writer.output)

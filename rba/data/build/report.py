@@ -4,7 +4,6 @@ import collections
 import dataclasses
 import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from rba.data.output import OutputFolder
@@ -70,13 +69,6 @@ class BuildReport:
         }
         text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
         output.write(REPORT_NAME, text.encode("utf-8", "replace"))
-
-    def finish(self, folder: Path, seconds: float) -> None:
-        """Write and print the report of a set that `write_records` wrote."""
-        self.seconds, self.inputs = seconds, self.kept + sum(map(len, self.dropped.values()))
-        self.bytes = sum(path.stat().st_size for path in folder.glob("*.tar"))
-        self.write(OutputFolder(folder))
-        print(self.table())
 
     def table(self) -> str:
         """Return the summary as lines of text."""
