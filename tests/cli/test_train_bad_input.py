@@ -51,7 +51,7 @@ def test_check_says_what_would_run_and_makes_nothing(
         ("seed=-1", "seed=-1"),
         ("global_batch=3", "the nearest are 2 and 4"),
         ("model.image_size=34", "the nearest are 32 and 40"),
-        ("model.reference_size=18", "the nearest are 16 and 20"),
+        ("model.reference_size=18", "the nearest are 16 and 24"),
         ("model.network.connector.in_features=7", "in_features is 7"),
         ("objective.loss.hole_weight=x", "objective.loss.hole_weight=x must be a number"),
         ("optimizer.learning_rates.unet=fast", "unet=fast"),

@@ -157,7 +157,11 @@ def test_checkpoints_that_cannot_be_resumed(
     torch.save(checkpoint, path)
     other = "model.network.connector.hidden_features=5"
     assert "there, 5 here" in refused(f"resume={path}", other)
-    frozen = ["model.network.train_encoder=false", "~optimizer.learning_rates.encoder"]
+    frozen = [
+        "model.network.train_encoder=false",
+        "~optimizer.learning_rates.encoder",
+        "objective.loss.correspondence_weight=0",
+    ]
     assert "train_encoder is True there" in refused(f"resume={path}", *frozen)
     both = refused(f"resume={path}", f"init_from={tmp_path}")
     assert "not a model directory" in both
