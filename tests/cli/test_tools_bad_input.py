@@ -41,6 +41,12 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).mkdir(parents=True)
         for index in range(3):
             Image.fromarray(picture[index:, index:]).save(folder / name / f"{index}.png")
+    fine = np.random.default_rng(1).integers(0, 256, (40, 40, 3), np.uint8)
+    face = cv2.resize(fine, (320, 320), interpolation=cv2.INTER_CUBIC)
+    for index in range(3):
+        turn = cv2.getRotationMatrix2D((160, 160), 10.0 * index, 1.0)
+        view = cv2.warpAffine(face, turn, (320, 320))
+        Image.fromarray(view).save(folder / "objects" / "cup" / f"{index}.png")
     return folder
 
 
@@ -236,7 +242,7 @@ def test_inputs_without_a_usable_picture(
     (folder / "cup").mkdir(parents=True)
     assert f"{key}={folder} holds no" in refusal(name, *usual[name], f"{key}={folder}")
     for view in "ab":
-        (folder / "cup" / f"{view}.jpg").write_bytes(b"no picture")
+        (folder / "cup" / f"{view}.jpg").write_bytes(b"no picture " + view.encode())
     assert "2 x unreadable" in refusal(name, *usual[name], f"{key}={folder}")
     assert not list((tmp_path / "out").glob("*.json"))
     file = folder / "cup" / "a.jpg"
