@@ -1,7 +1,9 @@
 """Whether the matches of a pair contradict each other: there and back, and folds."""
 
 import dataclasses
+from typing import Any
 
+import cv2
 import numpy as np
 
 from rba.matching.dense import grid_nodes
@@ -23,11 +25,14 @@ class ConsistencySettings:
         most_disagreeing: Share of the nodes that may miss it; these have no match then. A pair
             with more is left out.
         most_folded: Share of the grid's cells that may be mirrored.
+        least_patch: Nodes of a grid over 512 pixels that must hang together; smaller patches are
+            mostly wrong and have no match then.
     """
 
     tolerance: float = 8.0
     most_disagreeing: float = 0.3
     most_folded: float = 0.05
+    least_patch: float = 12.0
 
 
 def check_grid(
@@ -65,7 +70,16 @@ def check_grid(
         return grid, THERE_AND_BACK
     if folded_share(grid, reference) > settings.most_folded:
         return grid, FOLDED
+    least = settings.least_patch * (max(size) / 512.0) ** 2
+    grid[_small_patches(np.isfinite(grid[..., 0]), least)] = np.nan
     return grid, None
+
+
+def _small_patches(known: np.ndarray, least: float) -> np.ndarray:
+    """Return the nodes of patches of fewer nodes than ``least``."""
+    found: Any = cv2.connectedComponentsWithStats(known.astype(np.uint8), connectivity=8)
+    _, parts, numbers, _ = found
+    return known & (numbers[:, cv2.CC_STAT_AREA] < least)[parts]
 
 
 def _way_back(
@@ -90,7 +104,7 @@ def _way_back(
         weights[number, :, 0] = np.abs(1 - dx - share[:, 0]) * np.abs(1 - dy - share[:, 1])
     known = np.isfinite(corners[..., 0])
     filled = np.where(known[..., None], corners, nodes)
-    whole: np.ndarray = known.all(axis=0)
+    whole = np.asarray(known.all(axis=0))
     whole[whole] = np.ptp(corners[:, whole], axis=0).max(axis=1) <= _TORN * GRID_STRIDE
     straight = np.linalg.norm((filled * weights).sum(axis=0) - nodes, axis=1)
     each = np.where(known, np.linalg.norm(filled - nodes, axis=-1), np.inf).min(axis=0)

@@ -33,7 +33,7 @@ class TokenSettings:
 
     similarity: float = 0.4
     neighbours: int = 10
-    least: int = 4
+    least: int = 5
     tolerance: float = 0.75
     consistency: ConsistencySettings = dataclasses.field(default_factory=ConsistencySettings)
 

@@ -12,6 +12,7 @@ from scipy.spatial import KDTree
 
 _CHUNK = 512  # matches whose candidate maps are held at a time
 _MOST_STRETCH = 6.0  # of a map's longest axis over its shortest: a face nearly edge-on
+_VOUCHING = 1 / 3  # share of the neighbours whose maps must lead to a match
 _AREA = (1 / 25.0, 25.0)  # range of a map's change of area
 
 
@@ -98,8 +99,27 @@ def verified(
     for start in range(0, len(first), _CHUNK):
         rows = slice(start, start + _CHUNK)
         linear[rows], support[rows] = _best_maps(near[rows], far[rows], usable[rows], tolerance)
-    kept = (support >= least) & _plausible(linear)
-    return LocalMaps(first, second, linear, support).chosen(kept)
+    maps = LocalMaps(first, second, linear, support)
+    maps = maps.chosen((support >= least) & _plausible(linear))
+    return maps.chosen(_vouched(maps, neighbours, reach, tolerance)) if len(maps) else maps
+
+
+def _vouched(maps: LocalMaps, neighbours: int, reach: float, tolerance: float) -> np.ndarray:
+    """Return which matches lie where enough of the maps around them put them.
+
+    At the rim all neighbours of a match lie to one side: a map through a wrong match fits some of
+    them by chance, but theirs do not lead to it.
+    """
+    ranks = np.arange(2, min(neighbours, len(maps) - 1) + 2)
+    if not len(ranks):
+        return np.zeros(len(maps), bool)
+    tree: Any = KDTree(maps.first)
+    distance, index = tree.query(maps.first, k=ranks, distance_upper_bound=reach)
+    near = np.isfinite(distance)
+    predicted = maps.predict(maps.first, np.minimum(index, len(maps) - 1))
+    error = np.linalg.norm(predicted - maps.second[:, None], axis=-1)
+    agrees = near & (error <= 2.0 * tolerance + 0.1 * np.where(near, distance, 0.0))
+    return agrees.sum(axis=1) >= np.maximum(_VOUCHING * near.sum(axis=1), 1)
 
 
 def _best_maps(

@@ -74,3 +74,13 @@ def test_mirrored_matches_fold_over():
 @pytest.mark.parametrize("value", [np.nan, 0.5])
 def test_grids_without_a_cell_do_not_fold(value):
     assert folded_share(np.full((1, 1, 3), value, np.float16), AREA) == 0.0
+
+
+def test_small_patches_have_no_match():
+    scattered = np.full_like(FORTH, np.nan)
+    scattered[10:14, 10:14] = FORTH[10:14, 10:14]  # 16 nodes
+    scattered[30:33, 30:33] = FORTH[30:33, 30:33]  # 9
+    kept, fault = check(scattered, BACK)
+    assert fault is None
+    assert np.isfinite(kept[..., 0]).sum() == 16
+    assert np.isfinite(check(scattered, BACK, least_patch=0)[0][..., 0]).sum() == 25
