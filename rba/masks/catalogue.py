@@ -17,7 +17,7 @@ _ENTRIES = 800  # of each family
 _NEIGHBOURS = 6
 _PARTS = 2
 # The pixel grid makes any contour longer and rougher than the outline it is drawn from.
-_GRID_LENGTH = 1.06
+GRID_LENGTH = 1.06
 _GRID_ROUGHNESS = 0.05
 _GRID_HULL = 0.22  # pixels of the hull beyond a convex component, per pixel of its contour
 _WEIGHTS = np.array([1.0, 1.0, 0.7, 0.8])
@@ -38,15 +38,20 @@ class ShapeTarget:
         Args:
             pixels: Area of the raster image.
         """
-        ratio = math.sqrt(math.pi / (self.compactness + 1e-3))
-        root = 0.5 * (math.sqrt(ratio**2 + 4.0 * max(pixels - 1.0, 0.0)) - ratio)
-        excess = 1.0 / (self.solidity + 1e-3) - _GRID_HULL * 2.0 * ratio / max(root, 1.0)
+        area, length = self.area_and_length(pixels)
+        excess = 1.0 / (self.solidity + 1e-3) - _GRID_HULL * length / max(area, 1.0)
         return dataclasses.replace(
             self,
-            compactness=self.compactness * _GRID_LENGTH**2,
+            compactness=self.compactness * GRID_LENGTH**2,
             solidity=1.0 / max(excess, 1.0),
             roughness=max(self.roughness - _GRID_ROUGHNESS, 0.0),
         )
+
+    def area_and_length(self, pixels: float) -> tuple[float, float]:
+        """Return area and length of a contour of this compactness around so many pixels."""
+        half = math.sqrt(math.pi / (self.compactness + 1e-3))
+        root = 0.5 * (math.sqrt(half**2 + 4.0 * max(pixels - 1.0, 0.0)) - half)
+        return root**2, 2.0 * half * root
 
     def coordinates(self) -> np.ndarray:
         """Return the four numbers on scales on which equal steps look alike."""
@@ -151,8 +156,8 @@ def _draw_traits(family: str, rng: np.random.Generator) -> tuple[Traits, float]:
         bend = min(4.5, 2.0 * (fray - 0.5)) * rng.random() ** 1.5
         stretch = rng.normal(0.0, 0.25)
     else:
-        bend = rng.uniform(0.7, 1.2) if family == "polygon" else rng.uniform(0.0, 1.3)
-        fray = 0.1 * max(rng.uniform(-1.0, 1.0), 0.0) ** 2
+        bend = rng.uniform(0.7, 1.2) if family == "polygon" else 1.3 * rng.random() ** 1.5
+        fray = 0.1 * max(rng.uniform(-0.5, 1.0), 0.0) ** 3
         stretch = -2.5 * rng.random() ** 1.5
     traits = Traits(family=family, bend=bend, fray=fray, detail=detail, softness=softness)
     return traits, stretch

@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 
 from rba.masks.catalogue import ShapeTarget, as_contour, catalogue, turn_to_frame
+from rba.masks.filling import Cut, Shape, fill, scale_for
 from rba.masks.groups import MaskGroup
 from rba.masks.raster import largest_component, put, settle_area, trimmed
-from rba.masks.search import Cut, Effort, Shape, fill, find_shape, scale_for
+from rba.masks.search import Effort, find_shape
 from rba.masks.shapes import draw_form
 from rba.masks.statistics import MaskStatistics
 

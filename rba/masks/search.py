@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from rba.masks.catalogue import (
+    GRID_LENGTH,
     ShapeTarget,
     as_contour,
     catalogue,
@@ -17,10 +18,10 @@ from rba.masks.catalogue import (
     stretched,
     turn_to_frame,
 )
-from rba.masks.shapes import Form, draw_form
+from rba.masks.filling import Cut, Shape, scale_for
+from rba.masks.shapes import draw_disc, draw_form, straight_bar
 from rba.masks.statistics import contour_shape, outer_contour
 
-_SUBPIXEL_BITS = 4
 # Errors are sums over compactness, solidity and elongation of differences in rank.
 _GOOD, _FAIR = 0.08, 0.35
 _MAX_TURNS = 8  # of an angle at which the shape fits into its room
@@ -28,16 +29,16 @@ _TRIAL_EXTENT = 128.0  # pixels: larger shapes are tried at this size, and made 
 _STEPS = np.array([0.05, 0.004, 0.05])  # of the knobs, to see what they do
 _STROKE_STEPS = np.array([0.1, 0.1, 0.05])
 _LONGEST_STEP = 8.0  # of _STEPS
+_SAME = 1e-6  # of coordinates
 _THIN = 1e-4  # compactness
+# Straight bars are tried at several angles, frayed ellipses with several edges.
+_PLAIN_TRIALS = {"stroke": 3, "blob": 2}
+_PLAINLY_GOOD = 0.25
+_GRID_WIDTH = 1.8  # pixels that the grid may add to the width of a bar's box
+_EVEN = 0.985  # elongation from which a disc is made as long as wide
+_MORE_STEPS = 2  # for those
+_CONVEX, _NEARLY = 0.95, 0.2  # solidity of an outline, logarithm of compactness
 _DIAGONAL = np.diag_indices(3)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Cut:
-    """The border of the image cuts a shape: which side, and the share of its extent that goes."""
-
-    side: int
-    share: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,82 +52,6 @@ class Effort:
 
     candidates: int = 3
     steps: int = 4
-
-
-@dataclasses.dataclass
-class Shape:
-    """A form with its knobs (bend, fray, log of the short side's stretch) set, turned twice.
-
-    Attributes:
-        form: The form.
-        knobs: Their values.
-        frame: Unit number that turns the form's long side to the x axis.
-        turn: Unit number that turns the stretched form to its angle in the image.
-        cut: Where the border of the image cuts it.
-        gain: What the wanted area is multiplied with to get it.
-    """
-
-    form: Form
-    knobs: np.ndarray
-    frame: complex
-    turn: complex = 1.0 + 0.0j
-    cut: Cut | None = None
-    gain: float = 1.0
-
-    def outline(self) -> np.ndarray:
-        """Return the complex outline at its final angle, in the form's own units."""
-        bend, fray, stretch = self.knobs.tolist()
-        return stretched(self.form.outline(bend, fray) * self.frame, stretch) * self.turn
-
-    def raster(self, pixels: float, longest: float = np.inf) -> np.ndarray:
-        """Return the shape in its box, HxW uint8 0/1, of about ``pixels`` pixels.
-
-        Args:
-            pixels: Wanted area; what `gain` corrects is what the outline alone does not tell.
-            longest: A larger extent is scaled down to this one.
-        """
-        outline = self.outline()
-        contour = as_contour(outline)
-        scale = scale_for(contour, pixels * self.gain)
-        points = contour[:, 0] * np.float32(scale)
-        if math.isfinite(longest):
-            extent = float((points.max(axis=0) - points.min(axis=0)).max())
-            points *= np.float32(min(1.0, longest / max(extent, 1e-9)))
-        return fill(self.form.pieces, points, self.cut)
-
-
-def scale_for(contour: np.ndarray, pixels: float) -> float:
-    """Return the factor at which a filled contour covers ``pixels`` pixels.
-
-    Filling takes the pixels on the contour as well: A s^2 + P s / 2 + 1.
-    """
-    area = max(cv2.contourArea(contour), 1e-9)
-    half = 0.25 * cv2.arcLength(contour, closed=True)
-    rest = max(pixels - 1.0, 0.0)
-    return (np.sqrt(half**2 + area * rest) - half) / area
-
-
-def fill(
-    pieces: Callable[[np.ndarray], list[np.ndarray]], points: np.ndarray, cut: Cut | None = None
-) -> np.ndarray:
-    """Fill an outline's points (Nx2, pixels) in the smallest window that holds them."""
-    cells = np.rint(points * 2**_SUBPIXEL_BITS).astype(np.int32)
-    low, high = cells.min(axis=0), cells.max(axis=0)
-    if cut is not None:
-        axis, far = cut.side % 2, cut.side // 2
-        gone = round(float(high[axis] - low[axis]) * cut.share)
-        if far:
-            high[axis] -= gone
-        else:
-            low[axis] += gone
-    corner = (low + 2 ** (_SUBPIXEL_BITS - 1)) >> _SUBPIXEL_BITS
-    end = (high + 2 ** (_SUBPIXEL_BITS - 1)) >> _SUBPIXEL_BITS
-    cells -= corner << _SUBPIXEL_BITS
-    width, height = (end - corner + 1).tolist()
-    window = np.zeros((height, width), np.uint8)
-    for piece in pieces(cells):
-        cv2.fillPoly(window, [piece], 1, cv2.LINE_8, _SUBPIXEL_BITS)
-    return window
 
 
 Ranks = Callable[[float, float, float], np.ndarray]
@@ -157,27 +82,87 @@ def find_shape(
         effort: How long to search.
     """
     best, best_error = None, math.inf
-    aim = target.coordinates()[:3]
-    weights = _rank_weights(aim, ranks)
-    for trial in range(effort.candidates):
-        index = catalogue().pick(target.off_grid(pixels), families, rng)
-        traits = catalogue().traits[index]
-        # A new form of the entry's kind; where that fails, the one that was measured.
-        form = catalogue().form(index) if trial else draw_form(traits, rng)
-        knobs = np.array([traits.bend, traits.fray, float(catalogue().stretches[index])])
-        frame = turn_to_frame(form.outline(traits.bend, traits.fray))
-        candidate = Shape(form, knobs, frame, cut=cut)
-        stroke = traits.family == "stroke"
-        _start_near(candidate, target, pixels, stroke=stroke)
-        candidate.turn = _choose_turn(candidate, pixels, room, rng)
-        steps = _STROKE_STEPS if stroke else _STEPS
-        error = _tune(candidate, target, pixels, ranks, weights, steps, effort.steps)
+    goal = _Goal(target, pixels, ranks, room)
+    plain = _plain_family(target, pixels, families) if effort.candidates > 1 else None
+    trials = _PLAIN_TRIALS[plain] if plain else 0
+    for trial in range(-trials, effort.candidates):
+        if plain and trial < 0:
+            family, candidate = plain, _plain(plain, target, rng)
+        else:
+            family, candidate = _from_catalogue(target.off_grid(pixels), families, trial, rng)
+        candidate.cut = cut
+        if family == "stroke":
+            _set_width(candidate, target.off_grid(pixels).compactness)
+        if trial >= 0:
+            _set_stretch(candidate, target.elongation)
+        if not (trial < 0 and family == "blob" and target.elongation > _EVEN):
+            candidate.turn = _choose_turn(candidate, pixels, room, rng)
+        steps = _STROKE_STEPS if family == "stroke" else _STEPS
+        error = _tune(candidate, goal, steps, effort.steps + (_MORE_STEPS if trial < 0 else 0))
         if error < best_error:
             best, best_error = candidate, error
-        if best_error < _FAIR:
+        if best_error < (_FAIR if trial >= 0 else _PLAINLY_GOOD):
             break
     assert best is not None
     return best
+
+
+class _Goal:
+    """What a search is after."""
+
+    def __init__(
+        self, target: ShapeTarget, pixels: float, ranks: Ranks, room: tuple[float, float]
+    ) -> None:
+        self.aim = target.coordinates()[:3]
+        self.pixels, self.ranks, self.room = pixels, ranks, room
+        self.wanted = ranks(target.compactness, target.solidity, target.elongation)
+        self.weights = _rank_weights(self.aim, ranks)
+
+
+def _from_catalogue(
+    target: ShapeTarget, families: Mapping[str, float], trial: int, rng: np.random.Generator
+) -> tuple[str, Shape]:
+    """Draw a new form of a near entry's kind; after the first trial, the one that was measured."""
+    index = catalogue().pick(target, families, rng)
+    traits = catalogue().traits[index]
+    form = catalogue().form(index) if trial > 0 else draw_form(traits, rng)
+    knobs = np.array([traits.bend, traits.fray, float(catalogue().stretches[index])])
+    return traits.family, Shape(form, knobs, turn_to_frame(form.outline(traits.bend, traits.fray)))
+
+
+def _plain_family(target: ShapeTarget, pixels: float, families: Mapping[str, float]) -> str | None:
+    """Tell where the numbers are those of a straight bar or nearly of an ellipse.
+
+    Among such, differences are small and the pixel grid's part in them is large: forms with
+    features of their own would not meet them.
+    """
+    area, length = target.area_and_length(pixels)
+    long = max(0.5 * length - 2.0 * area / max(length, 1e-9), 1e-9)
+    if families.get("stroke", 0.0) > 0 and target.elongation * long <= area / long + _GRID_WIDTH:
+        return "stroke"
+    if families.get("blob", 0.0) > 0 and target.off_grid(pixels).solidity > _CONVEX:
+        lacking = math.log(_ellipse_compactness(target.elongation) / (target.compactness + 1e-3))
+        if abs(lacking) < _NEARLY:
+            return "blob"
+    return None
+
+
+def _plain(family: str, target: ShapeTarget, rng: np.random.Generator) -> Shape:
+    if family == "stroke":
+        return Shape(straight_bar(), np.array([rng.random(), 3.0, 0.0]), 1.0 + 0.0j)
+    stretch = math.log(max(target.elongation, 1e-2))
+    even = target.elongation > _EVEN
+    lacking = math.log(_ellipse_compactness(target.elongation) / (target.compactness + 1e-3))
+    # Waves so low that the disc stays convex tell nothing about solidity: some to begin with.
+    bend = 0.0 if even else 2.0 * math.sqrt(max(lacking - 0.01, 0.0)) * rng.uniform(0.4, 1.0)
+    return Shape(draw_disc(rng, even=even), np.array([bend, 0.0, stretch]), 1.0 + 0.0j)
+
+
+def _ellipse_compactness(elongation: float) -> float:
+    """Return the compactness of an ellipse on the pixel grid (circumference after Ramanujan)."""
+    ratio = max(elongation, 1e-3)
+    mean_axis = 0.5 * (1.0 + ratio) * (1.0 + 0.25 * ((1.0 - ratio) / (1.0 + ratio)) ** 2)
+    return ratio / (mean_axis * GRID_LENGTH) ** 2
 
 
 def _rank_weights(aim: np.ndarray, ranks: Ranks) -> np.ndarray:
@@ -186,17 +171,20 @@ def _rank_weights(aim: np.ndarray, ranks: Ranks) -> np.ndarray:
     return np.clip(10.0 * np.abs(spans), 0.3, 10.0)
 
 
-def _start_near(shape: Shape, target: ShapeTarget, pixels: float, *, stroke: bool) -> None:
-    """Set what can be told from the outline alone: a stroke's width, and the stretch."""
-    if stroke:
-        wanted = target.off_grid(pixels).compactness
-        compactness, _, _ = contour_shape(as_contour(shape.outline()))
-        fray = shape.knobs[1] + math.log((compactness + 1e-9) / (wanted + 1e-9))
-        # An outline without area is a line one pixel wide.
-        shape.knobs[1] = shape.form.limits[1][1] if wanted < _THIN else min(max(fray, 0.0), 9.0)
-    _, _, elongation = contour_shape(as_contour(shape.outline()))
-    ratio = (target.elongation + 1e-3) / (elongation + 1e-3)
-    shape.knobs[2] += min(max(math.log(ratio), -1.5), 1.5)
+def _set_width(stroke: Shape, compactness: float) -> None:
+    """Make a stroke as thin as its outline's compactness asks for."""
+    found, _, _ = contour_shape(as_contour(stroke.outline()))
+    thinner = stroke.knobs[1] + math.log((found + 1e-9) / (compactness + 1e-9))
+    # An outline without area is a line one pixel wide.
+    thinnest = stroke.form.limits[1][1]
+    stroke.knobs[1] = thinnest if compactness < _THIN else min(max(thinner, 0.0), 9.0)
+
+
+def _set_stretch(shape: Shape, elongation: float) -> None:
+    """Stretch a shape's outline to an elongation."""
+    _, _, found = contour_shape(as_contour(shape.outline()))
+    ratio = math.log((elongation + 1e-3) / (found + 1e-3))
+    shape.knobs[2] += min(max(ratio, -1.5), 1.5)
 
 
 def _choose_turn(
@@ -218,41 +206,34 @@ def _choose_turn(
     return best
 
 
-def _tune(
-    shape: Shape,
-    target: ShapeTarget,
-    pixels: float,
-    ranks: Ranks,
-    weights: np.ndarray,
-    steps: np.ndarray,
-    num_steps: int,
-) -> float:
+def _tune(shape: Shape, goal: _Goal, steps: np.ndarray, num_steps: int) -> float:
     """Set a shape's knobs in place by damped quasi-Newton steps; return the error that is left."""
-    aim = target.coordinates()[:3]
-    wanted = ranks(target.compactness, target.solidity, target.elongation)
     low, high = np.array([*shape.form.limits, (-4.5, 1.0)]).T / steps
     knobs, best, best_error = shape.knobs / steps, shape.knobs, math.inf
-    best_gap, damping, slopes = aim, 1.0, None
+    best_gap, damping, slopes = goal.aim, 1.0, None
     for step in range(num_steps):
-        found = contour_shape(outer_contour(shape.raster(pixels, _TRIAL_EXTENT)))
-        gap = aim - shape_coordinates(*found)
-        if slopes is not None:  # Broyden: what the last move did
+        found = contour_shape(outer_contour(shape.raster(goal.pixels, _TRIAL_EXTENT)))
+        gap = goal.aim - shape_coordinates(*found)
+        stuck = slopes is not None and bool(np.abs(gap - best_gap).max() < _SAME)
+        if slopes is not None and not stuck:  # Broyden: what the last move did
             moved = shape.knobs / steps - knobs
             missed = (best_gap - gap) - moved @ slopes
             slopes += np.outer(moved, missed) / max(float(moved @ moved), 1e-6)
-        error = float(np.abs(ranks(*found) - wanted).sum() + 0.1 * np.abs(gap).sum())
+        error = float(np.abs(goal.ranks(*found) - goal.wanted).sum() + 0.1 * np.abs(gap).sum())
         if error < best_error:
             best, best_error, best_gap, damping = shape.knobs, error, gap, 1.0
             knobs = best / steps
-        else:
-            damping *= 0.5
+        else:  # a move that changed no pixel was too short, any other too long
+            damping *= 4.0 if stuck else 0.5
         if best_error < _GOOD or step == num_steps - 1:
             break
         if slopes is None:
             slopes = _slopes(shape, steps)
-        move = _bounded_move(slopes * weights, best_gap * weights, low - knobs, high - knobs)
+        move = _bounded_move(
+            slopes * goal.weights, best_gap * goal.weights, low - knobs, high - knobs
+        )
         move *= damping * min(1.0, _LONGEST_STEP / max(float(np.abs(move).max()), 1e-9))
-        shape.knobs = (knobs + move) * steps
+        shape.knobs = np.clip(knobs + move, low, high) * steps
     shape.knobs = best
     return best_error
 

@@ -64,6 +64,31 @@ def draw_form(traits: Traits, rng: np.random.Generator) -> Form:
     return _Closed(base - base.mean(), traits, rng)
 
 
+def draw_disc(rng: np.random.Generator, *, even: bool) -> Form:
+    """Draw a disc, exact while its knobs are at 0, that can grow waves and fray.
+
+    Args:
+        rng: Source of what is drawn.
+        even: All four quarters alike, so that it stays as long as it is wide.
+    """
+    modes = np.array([4, 8]) if even else np.arange(3, 9)
+    phases = np.zeros(2) if even else rng.uniform(0.0, 2.0 * np.pi, modes.size)
+    sizes = rng.uniform(0.5, 1.0, modes.size)
+    waves = (sizes[:, None] * np.cos(modes[:, None] * np.angle(_TURN) + phases[:, None])).sum(
+        axis=0
+    )
+    form = _Closed(_TURN, Traits(family="blob", bend=0, fray=0, detail=0.8, softness=0.5), rng)
+    form.lobes = _TURN * (0.1 / waves.std() * waves)
+    if even:
+        form.fringe = _TURN * np.tile((form.fringe / _TURN).real[: NUM_POINTS // 4], 4)
+    return form
+
+
+def straight_bar() -> Form:
+    """Return a straight bar of even width, with ends from flat to round."""
+    return _Bar()
+
+
 class _Closed:
     """An ellipse, lobes on it, and a frayed edge."""
 
@@ -71,15 +96,15 @@ class _Closed:
 
     def __init__(self, base: np.ndarray, traits: Traits, rng: np.random.Generator) -> None:
         forward, backward = base @ _TURN.conj() / NUM_POINTS, base @ _TURN / NUM_POINTS
-        self._ellipse = forward * _TURN + backward * _TURN.conj()
-        self._lobes = base - self._ellipse
+        self.ellipse = forward * _TURN + backward * _TURN.conj()
+        self.lobes = base - self.ellipse
         tangent = base[_AHEAD] - base[_BEHIND]
         normal = -1j * tangent / np.maximum(np.abs(tangent), 1e-9)
         size = np.sqrt(max(abs(_area(base)), 1e-9))
-        self._fringe = normal * _edge_noise(4.0 * 15.0**traits.detail, rng) * size
+        self.fringe = normal * _edge_noise(4.0 * 15.0**traits.detail, rng) * size
 
     def outline(self, bend: float, fray: float) -> np.ndarray:
-        return self._ellipse + bend * self._lobes + fray * self._fringe
+        return self.ellipse + bend * self.lobes + fray * self.fringe
 
     def pieces(self, points: np.ndarray) -> list[np.ndarray]:
         return [points]
@@ -115,6 +140,21 @@ class _Stroke:
             np.concatenate([there[k : k + _CHUNK + 1], back[k : k + _CHUNK + 1][::-1]])
             for k in range(0, _STEPS - 1, _CHUNK)
         ]
+
+
+class _Bar:
+    """A bar of length 1; the first knob rounds its ends, the second makes it thin."""
+
+    limits = ((0.0, 1.0), (0.0, 12.0))
+
+    def outline(self, bend: float, fray: float) -> np.ndarray:
+        half = 0.5 * np.exp(-fray)
+        cap, flat = bend * half, half * (1.0 - 0.6 * bend)
+        end = np.array([1 - cap - 1j * half, 1 - 1j * flat, 1 + 1j * flat, 1 - cap + 1j * half])
+        return np.concatenate([end, 1.0 + 0.0j - end]) - 0.5
+
+    def pieces(self, points: np.ndarray) -> list[np.ndarray]:
+        return [points]
 
 
 def _polygon(traits: Traits, rng: np.random.Generator) -> np.ndarray:

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rba.masks.catalogue import ShapeTarget, catalogue, shape_coordinates, shape_from_coordinates
+from rba.masks.filling import Cut
 from rba.masks.raster import largest_component, put, settle_area, trimmed
-from rba.masks.search import Cut, find_shape
+from rba.masks.search import find_shape
 from rba.masks.shapes import FAMILIES, NUM_POINTS, Traits, draw_form
 from rba.masks.statistics import mask_statistics
 
@@ -118,3 +119,36 @@ def test_windows_are_put_and_trimmed() -> None:
     image[where] = part
     assert image.sum() == 2
     assert image[:2, 4].all()
+
+
+@pytest.mark.parametrize("radius", [6, 15, 40])
+def test_discs_are_met_exactly(radius: int) -> None:
+    disc = cv2.circle(np.zeros((100, 100), np.uint8), (50, 50), radius, 1, -1).astype(bool)
+    given_ = mask_statistics(disc)
+    target = ShapeTarget(
+        compactness=given_.compactness, solidity=given_.solidity, elongation=1.0, roughness=0.06
+    )
+    pixels = float(disc.sum())
+    rng = np.random.default_rng(0)
+    shape = find_shape(target, pixels, evenly, ALL, rng, room=(100, 100))
+    found = mask_statistics(shape.raster(pixels).astype(bool))
+    assert found.elongation == pytest.approx(1.0, abs=1e-6)
+    assert found.compactness == pytest.approx(given_.compactness, abs=0.05)
+
+
+@pytest.mark.parametrize("width", [1, 2, 4])
+def test_straight_lines_are_met(width: int) -> None:
+    line = cv2.line(np.zeros((200, 200), np.uint8), (20, 30), (170, 90), 1, width).astype(bool)
+    given_ = mask_statistics(line)
+    target = ShapeTarget(
+        compactness=given_.compactness,
+        solidity=given_.solidity,
+        elongation=given_.elongation,
+        roughness=given_.roughness,
+    )
+    shape = find_shape(
+        target, float(line.sum()), evenly, ALL, np.random.default_rng(1), room=(200, 200)
+    )
+    found = mask_statistics(shape.raster(float(line.sum())).astype(bool))
+    assert found.compactness == pytest.approx(given_.compactness, abs=0.01)
+    assert found.elongation == pytest.approx(given_.elongation, abs=0.015)
