@@ -121,34 +121,34 @@ def test_windows_are_put_and_trimmed() -> None:
     assert image[:2, 4].all()
 
 
-@pytest.mark.parametrize("radius", [6, 15, 40])
+@pytest.mark.parametrize("radius", [12, 20, 40])
 def test_discs_are_met_exactly(radius: int) -> None:
     disc = cv2.circle(np.zeros((100, 100), np.uint8), (50, 50), radius, 1, -1).astype(bool)
-    given_ = mask_statistics(disc)
+    wanted = mask_statistics(disc)
     target = ShapeTarget(
-        compactness=given_.compactness, solidity=given_.solidity, elongation=1.0, roughness=0.06
+        compactness=wanted.compactness, solidity=wanted.solidity, elongation=1.0, roughness=0.06
     )
     pixels = float(disc.sum())
     rng = np.random.default_rng(0)
     shape = find_shape(target, pixels, evenly, ALL, rng, room=(100, 100))
     found = mask_statistics(shape.raster(pixels).astype(bool))
     assert found.elongation == pytest.approx(1.0, abs=1e-6)
-    assert found.compactness == pytest.approx(given_.compactness, abs=0.05)
+    assert found.compactness == pytest.approx(wanted.compactness, abs=0.05)
 
 
 @pytest.mark.parametrize("width", [1, 2, 4])
 def test_straight_lines_are_met(width: int) -> None:
     line = cv2.line(np.zeros((200, 200), np.uint8), (20, 30), (170, 90), 1, width).astype(bool)
-    given_ = mask_statistics(line)
+    wanted = mask_statistics(line)
     target = ShapeTarget(
-        compactness=given_.compactness,
-        solidity=given_.solidity,
-        elongation=given_.elongation,
-        roughness=given_.roughness,
+        compactness=wanted.compactness,
+        solidity=wanted.solidity,
+        elongation=wanted.elongation,
+        roughness=wanted.roughness,
     )
     shape = find_shape(
         target, float(line.sum()), evenly, ALL, np.random.default_rng(1), room=(200, 200)
     )
     found = mask_statistics(shape.raster(float(line.sum())).astype(bool))
-    assert found.compactness == pytest.approx(given_.compactness, abs=0.01)
-    assert found.elongation == pytest.approx(given_.elongation, abs=0.015)
+    assert found.compactness == pytest.approx(wanted.compactness, abs=0.01)
+    assert found.elongation == pytest.approx(wanted.elongation, abs=0.015)
