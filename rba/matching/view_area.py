@@ -22,8 +22,11 @@ class ViewArea:
 
     @property
     def unit(self) -> float:
-        """Pixels of this view to a pixel of one whose longer side has 512."""
-        return max(self.size) / 512.0
+        """Pixels of this view to a pixel of one whose longer side has 512, at least a half.
+
+        Key points are found within about half a pixel, however small the view is.
+        """
+        return max(max(self.size) / 512.0, 0.5)
 
     def contains(self, points: np.ndarray) -> np.ndarray:
         """Return which of [N, 2] points (x, y) lie within the view, and on its object if known."""
