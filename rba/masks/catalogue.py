@@ -122,7 +122,7 @@ class Catalogue:
 
 @functools.cache
 def catalogue() -> Catalogue:
-    """Return the catalogue, measured at the first call (under half a second)."""
+    """Return the catalogue, measured at the first call (under a second)."""
     traits: list[Traits] = []
     stretches: list[float] = []
     measured: list[np.ndarray] = []
