@@ -8,6 +8,9 @@ import numpy as np
 
 from rba.matching.view_area import ViewArea
 
+# Products of descriptors are sums of multiples of 2^-20 up to about 1, which float32 holds exactly:
+# the same matches in whatever order many threads add them up.
+LEVELS = 1024
 _TILT = 2.0  # a face that looks half as wide: turned by 60 degrees
 _TURNS = (0.0, 45.0, 90.0, 135.0)  # degrees: directions in which the view is compressed
 _SMALLEST_TILTED = 32  # pixels
@@ -20,7 +23,7 @@ class Features:
 
     Attributes:
         points: [N, 2] float64 (x, y) in pixels, pixel centres at i + 0.5.
-        descriptors: [N, 128] float32, root-SIFT, of unit length.
+        descriptors: [N, 128] float32, root-SIFT, of unit length within rounding to `LEVELS`.
         num_upright: The first so many are of the view as it is, the others of tilted ones.
         grey: HxW float32 in [0, 255], slightly smoothed.
         area: The view's pixels.
@@ -68,4 +71,5 @@ def sift_features(
     share = np.concatenate(raw)
     share /= np.maximum(share.sum(axis=1, keepdims=True), 1e-6)
     area = ViewArea((grey.shape[0], grey.shape[1]), mask)
-    return Features(np.concatenate(points) + 0.5, np.sqrt(share), len(points[0]), smooth, area)
+    descriptors = np.rint(np.sqrt(share) * LEVELS) / np.float32(LEVELS)
+    return Features(np.concatenate(points) + 0.5, descriptors, len(points[0]), smooth, area)

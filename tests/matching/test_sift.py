@@ -119,6 +119,16 @@ def test_pairs_of_key_points_do_not_depend_on_which_view_comes_first(made):
     assert set(map(tuple, forth)) == set(map(tuple, back[:, ::-1]))
 
 
+def test_products_of_descriptors_are_exact_in_any_order(made):
+    features = sift_features(made.textured(120, 160, 9))
+    first, second = features.descriptors[:200], features.descriptors[200:400]
+    exact = first.astype(np.float64) @ second.T.astype(np.float64)
+    np.testing.assert_array_equal(first @ second.T, exact)
+    backwards = first[:, ::-1].copy() @ second[:, ::-1].T.copy()
+    np.testing.assert_array_equal(backwards, exact)
+    assert np.abs(np.linalg.norm(features.descriptors, axis=1) - 1).max() < 0.01
+
+
 def test_guided_pairs_lie_where_the_maps_predict(made):
     first, second = (sift_features(view) for view in made.pair(8))
     settings = SiftSettings(rounds=0)
