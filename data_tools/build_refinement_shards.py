@@ -57,7 +57,7 @@ def main(config: DictConfig) -> None:
     print(pairs)
     name = "dinov2" if config.matcher == "dinov2" else "sift"
     loader = PairLoader(pairs.root, settings, read_exact, matcher, name)
-    build_shards(pairs, loader, config.out, job, pairs.dropped)
+    build_shards(pairs, loader, config.out, job, pairs.dropped, chunk=1)
     if config.report_pairs:
         with job.output(config.out) as output:
             write_matching_report(pairs, loader, output, config.report_pairs, Accuracy.of)

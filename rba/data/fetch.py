@@ -17,7 +17,7 @@ from rba.data.build.sizes import DroppedError
 MOST_BYTES = 512 * 2**20
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LONGEST_WAIT = 60.0  # seconds that a server's Retry-After is obeyed for
-_AGENT = "refine-by-align (build_alignment_shards)"
+_AGENT = "refine-by-align (data_tools)"
 
 
 def is_url(location: str) -> bool:

@@ -1,10 +1,9 @@
 """Do something with each shard of a set, in worker processes, results in order."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from rba.data.build.pool import ordered_map
+from rba.data.build.pool import num_workers, ordered_map
 from rba.errors import InputError
 
 T = TypeVar("T")
@@ -27,6 +26,5 @@ def map_shards(
     """
     if workers < 0:
         raise InputError(f"workers={workers}; give a number of processes, or 0 for all cores")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    used = max(1, min(workers or cores or 1, len(tasks)))
+    used = num_workers(workers, len(tasks), fewest=1)
     return ordered_map(function, tasks, workers=used, chunk=1, crashed=crashed)

@@ -40,11 +40,13 @@ def correspondence_losses(
     2018, equation 4.
     """
     side = reference_mask.shape[-1]
-    places, known = _places(target_tokens.shape[1], target_to_reference.float(), image_size)
+    places, seen = _places(target_tokens.shape[1], target_to_reference.float(), image_size)
+    # Far places count for nothing, but must not make the distances infinite.
+    places = places.clamp(-side, 2 * side)
     inside = ((places >= 0) & (places < side)).all(dim=-1)
     pixels = places.clamp(0, side - 1).long()
     rows = torch.arange(len(pixels), device=pixels.device)[:, None]
-    valid = inside & known[:, None] & reference_mask[rows, 0, pixels[..., 1], pixels[..., 0]]
+    valid = inside & seen & reference_mask[rows, 0, pixels[..., 1], pixels[..., 0]]
 
     half = target_tokens.shape[-1] // 2
     queries = F.normalize(target_tokens[..., :half].float(), dim=-1)
@@ -55,12 +57,18 @@ def correspondence_losses(
 
 
 def _places(count: int, matrices: Tensor, image_size: int) -> tuple[Tensor, Tensor]:
-    """Map the middles of the target's tokens; [B, N, 2] reference pixels, and [B] bool known."""
+    """Map the middles of the target's tokens.
+
+    Returns:
+        [B, N, 2] reference pixels, and [B, N] bool, whether they are known and before the camera.
+    """
     known = matrices.isfinite().all(dim=(1, 2))
     matrices = torch.where(known[:, None, None], matrices, torch.eye(3, device=matrices.device))
     middles = _middles(math.isqrt(count), image_size, matrices)
     homogeneous = F.pad(middles, (0, 1), value=1.0) @ matrices.transpose(1, 2)
-    return homogeneous[..., :2] / homogeneous[..., 2:], known
+    depth = homogeneous[..., 2]
+    places = homogeneous[..., :2] / depth.clamp(min=1e-6)[..., None]
+    return places, known[:, None] & (depth > 1e-6)
 
 
 def _wanted(places: Tensor, count: int, side: int) -> Tensor:

@@ -113,6 +113,19 @@ def test_an_unknown_warp_costs_and_teaches_nothing() -> None:
     assert float(tokens.grad.abs().max()) == 0.0
 
 
+def test_places_behind_the_horizon_count_for_nothing() -> None:
+    # The right half of the target lies behind, one column of tokens on the horizon.
+    horizon = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [-1 / 20, 0.0, 1.0]]])
+    tokens = codes().requires_grad_()
+    value = correspondence_losses(tokens, codes(1), horizon, SIDE, WHOLE)
+    value.sum().backward()
+    assert tokens.grad is not None
+    assert bool(value.isfinite().all())
+    counted = tokens.grad.abs().sum(dim=-1).reshape(GRID, GRID) > 0
+    assert counted[:, 0].any()
+    assert not counted[:, 2:].any()
+
+
 @pytest.fixture
 def seeing(network: RefinementNetwork) -> RefinementNetwork:
     """The tests' network with a U-Net that sees the encoder's tokens of the masked image."""
@@ -149,6 +162,10 @@ def test_a_training_step_adds_it_in_alignment_batches_alone(
     module.log = lambda *_, **__: None  # type: ignore[method-assign]
     step = module.training_step(known, 0)
     torch.testing.assert_close(step, (found.losses + 0.5 * found.correspondence).mean())
+    logged = module.meter.take()["loss_correspondence"]
+    assert logged == pytest.approx(float(found.correspondence.detach().mean()))
+    module.training_step(unknown, 1)
+    assert "loss_correspondence" not in module.meter.take()
 
 
 def test_it_is_refused_where_it_could_teach_nobody(

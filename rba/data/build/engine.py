@@ -27,7 +27,7 @@ T = TypeVar("T")
 # once for each worker process; the same input gives the same sample in any of them.
 Load = Callable[[T, str], Record | Built]
 
-_CHUNK = 8  # inputs that go to a worker at a time
+_CHUNKS_WORTH_A_WORKER = 8  # so that starting one pays
 _CRASHED = "ended its process (a fault of the decoder, or too little memory)"
 
 
@@ -37,6 +37,8 @@ def build_shards(
     out: str,
     job: BuildJob,
     dropped: Iterable[tuple[str, str]] = (),
+    *,
+    chunk: int = 8,
 ) -> BuildReport:
     """Build the shards of a list of inputs, or go on with a build that was stopped.
 
@@ -48,6 +50,7 @@ def build_shards(
         out: Folder, or URL of fsspec.
         job: How.
         dropped: Reason and name of what was left out before, for the report.
+        chunk: Inputs that go to a worker at a time; 1 where each takes long.
 
     Returns:
         What was kept and dropped.
@@ -68,7 +71,7 @@ def build_shards(
             journal.refuse_others()
             print(f"{output} is finished already")
             return BuildReport()
-        report = _Build(inputs, load, job, output, journal).run(dropped, started)
+        report = _Build(inputs, load, job, output, journal, chunk).run(dropped, started)
         print(report.table())
     return report
 
@@ -106,8 +109,9 @@ class _Build(Generic[T]):
         job: BuildJob,
         output: OutputFolder,
         journal: Journal,
+        chunk: int,
     ) -> None:
-        self._inputs, self._load, self._job = inputs, load, job
+        self._inputs, self._load, self._job, self._chunk = inputs, load, job, chunk
         self._output, self._journal = output, journal
         self._report = BuildReport()
         self._duplicates = DuplicateIndex(job.near_distance)
@@ -128,7 +132,8 @@ class _Build(Generic[T]):
         if not pages and job.part == 0:  # so that merged parts report them once
             for reason, name in dropped:
                 self._drop(reason, name)
-        report.workers = num_workers(job.workers, self._end - self._next)
+        fewest = self._chunk * _CHUNKS_WORTH_A_WORKER
+        report.workers = num_workers(job.workers, self._end - self._next, fewest=fewest)
         with ShardWriter(
             self._output,
             kind=job.kind,
@@ -191,7 +196,7 @@ class _Build(Generic[T]):
             _Step(self._load, self._job.quality),
             self._tasks(range(begin, end)),
             workers=self._report.workers,
-            chunk=_CHUNK,
+            chunk=self._chunk,
             crashed=lambda _: _CRASHED,
         )
         name, start = self._output.name, len(self._inputs) * self._job.part // self._job.parts

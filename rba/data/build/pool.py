@@ -1,11 +1,12 @@
 """A function over many inputs, in worker processes, results in order and few of them waiting."""
 
 import collections
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
@@ -18,13 +19,20 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _AHEAD = 3  # chunks that wait for a worker or are worked on, for each worker
-_FEWEST = 64  # inputs that a further process is worth its start
+# What OpenBLAS, MKL and torch read when they start; workers share the cores already.
+_THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def num_workers(wanted: int, num_inputs: int) -> int:
-    """Return how many processes to use: ``wanted``, or all cores for 0; few for few inputs."""
+def num_workers(wanted: int, num_inputs: int, *, fewest: int) -> int:
+    """Return how many processes to use: ``wanted``, or all cores for 0; few for few inputs.
+
+    Args:
+        wanted: Processes, or 0.
+        num_inputs: What there is to do.
+        fewest: Inputs that a further process is worth its start.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(wanted or cores or 1, -(-num_inputs // _FEWEST)))
+    return max(1, min(wanted or cores or 1, -(-num_inputs // fewest)))
 
 
 def ordered_map(
@@ -128,8 +136,24 @@ class _Pool(Generic[T, R]):
         method = "forkserver" if "forkserver" in methods else "spawn"
         context: Any = multiprocessing.get_context(method)
         if method == "forkserver":
+            from multiprocessing import forkserver  # not there on every system
+
             context.set_forkserver_preload(["__main__", __name__])
+            with _one_thread_each():
+                forkserver.ensure_running()
         self._pool = ProcessPoolExecutor(self._workers, context, _start_worker, (self._function,))
+
+
+@contextlib.contextmanager
+def _one_thread_each() -> Generator[None]:
+    """Have what starts here, and its children, use one thread where the user set no number."""
+    unset = [name for name in _THREAD_SETTINGS if name not in os.environ]
+    os.environ.update(dict.fromkeys(unset, "1"))
+    try:
+        yield
+    finally:
+        for name in unset:
+            del os.environ[name]
 
 
 _function: Callable[[Any], Any] | None = None

@@ -1,14 +1,25 @@
 """Work in processes: in order, few waiting, a process that dies costs one input."""
 
+import os
+
 import pytest
 
 from rba.data.build.pool import num_workers, ordered_map
 
 
 def test_few_inputs_are_not_worth_a_process():
-    assert num_workers(8, 10) == 1
-    assert num_workers(8, 10_000) == 8
-    assert num_workers(0, 10_000) >= 1
+    assert num_workers(8, 10, fewest=64) == 1
+    assert num_workers(8, 10, fewest=4) == 3
+    assert num_workers(8, 10_000, fewest=64) == 8
+    assert num_workers(0, 10_000, fewest=64) >= 1
+
+
+def test_workers_have_one_thread_each(monkeypatch):
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    asked = "__import__('os').environ['OPENBLAS_NUM_THREADS']"
+    found = ordered_map(eval, [asked] * 4, workers=2, chunk=1, crashed=lambda _: "crashed")
+    assert list(found) == ["1"] * 4
+    assert "OPENBLAS_NUM_THREADS" not in os.environ
 
 
 def test_one_worker_is_this_process():
