@@ -17,6 +17,8 @@ from rba.masks.statistics import MaskStatistics, mask_statistics
 from rba.pictures import IMAGE_SUFFIXES, read_mask
 
 _LABELS = "labels"  # PAL keeps its masks in a folder of this name, its pictures in images/ beside
+# What the tools for masks write beside statistics.json: pictures, but no masks.
+_REPORTS = ("report.png", "comparison.png")
 _CHUNK = 16
 _PREVIEW_SIDE = 160  # pixels, of the masks on a sheet
 
@@ -53,7 +55,8 @@ def list_labels(folder: str | Path) -> list[Path]:
     """List label images in a folder tree, sorted by path.
 
     Where the tree has folders named ``labels`` (PAL's layout: ``labels/train``, ``labels/val``,
-    ``labels/test`` beside ``images``), only what lies in those. Linked folders are followed once.
+    ``labels/test`` beside ``images``), only what lies in those. Linked folders are followed once;
+    reports of `synthesize_masks.py` and `measure_masks.py` are left out.
 
     Raises:
         InputError: If the folder does not exist or holds no image.
@@ -80,7 +83,12 @@ def _walk(root: Path) -> Iterator[Path]:
             continue
         seen.add((status.st_dev, status.st_ino))
         below.sort()
-        yield from (Path(folder, name) for name in names if not name.startswith("."))
+        reports = _REPORTS if "statistics.json" in names else ()
+        yield from (
+            Path(folder, name)
+            for name in names
+            if not name.startswith(".") and name not in reports
+        )
 
 
 def measure_file(task: tuple[Path, str]) -> Measured:

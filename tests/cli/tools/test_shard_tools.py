@@ -1,7 +1,6 @@
 """The tools that check, preview, index and describe shards, as typed."""
 
 import gzip
-import importlib.util
 import io
 import json
 import shutil
@@ -10,69 +9,20 @@ import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from PIL import Image
 
 from rba.batch import Mode
 from rba.data.shards import ShardSet
-from rba.settings import tool_main
+from rba.settings import CONFIG_FOLDER
 
-FOLDER = Path(__file__).resolve().parents[2] / "data_tools"
+ROOT = CONFIG_FOLDER.parent
 CHECK, PREVIEW = "check_shards", "preview_shards"
 INDEX, DESCRIBE = "index_shards", "describe_shards"
 TOOLS = (CHECK, PREVIEW, INDEX, DESCRIBE)
 
 Run = Callable[..., str]
-
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Return a function that runs a tool as typed and returns what it printed."""
-
-    def typed(name: str, *arguments: str) -> str:
-        monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
-        tool_main(name, load(name).main)
-        return capsys.readouterr().out
-
-    return typed
-
-
-@pytest.fixture
-def ended(run: Run, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[object, str, str]]:
-    """Return a function that runs a tool, which must leave early: status, output, errors."""
-
-    def typed(name: str, *arguments: str) -> tuple[object, str, str]:
-        with pytest.raises(SystemExit) as left:
-            run(name, *arguments)
-        printed = capsys.readouterr()
-        return left.value.code, printed.out, printed.err
-
-    return typed
-
-
-@pytest.fixture
-def refusal(ended: Callable[..., tuple[object, str, str]]) -> Run:
-    """Return a function that runs a tool, which must end with one line and status 2."""
-
-    def typed(name: str, *arguments: str) -> str:
-        status, _, printed = ended(name, *arguments)
-        errors = [line for line in printed.splitlines() if line.startswith("error: ")]
-        assert status == 2
-        assert len(errors) == 1
-        return errors[0]
-
-    return typed
 
 
 @pytest.fixture
@@ -263,7 +213,7 @@ def test_worker_processes_find_the_same(alignment_shards: Path, tmp_path: Path) 
     reports: list[object] = []
     for number in (1, 2):
         report = tmp_path / f"{number}.json"
-        command = [sys.executable, str(FOLDER / "check_shards.py"), f"shards={folder}"]
+        command = [sys.executable, str(ROOT / "data_tools" / "check_shards.py"), f"shards={folder}"]
         done = subprocess.run(
             [*command, f"workers={number}", f"json={report}"], check=False, capture_output=True
         )

@@ -1,34 +1,19 @@
 """The data tools with mistakes in the command: one line, status 2, and nothing written."""
 
-import importlib.util
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from rba.settings import tool_main
-
-FOLDER = Path(__file__).resolve().parents[2] / "data_tools"
 RENDER, MASKS = "render_objects", "synthesize_masks"
 PHOTOS, PAIRS = "build_alignment_shards", "build_refinement_shards"
 TOOLS = (RENDER, MASKS, PHOTOS, PAIRS)
 
 Run = Callable[..., str]
-
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")
@@ -60,34 +45,6 @@ def usual(pictures: Path, tmp_path: Path) -> dict[str, list[str]]:
         PHOTOS: [out, f"images={pictures}/photos", "shortest_side=32"],
         PAIRS: [out, f"objects={pictures}/objects", "min_matches=4"],
     }
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Return a function that runs a tool as typed and returns what it printed."""
-
-    def typed(name: str, *arguments: str) -> str:
-        monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
-        tool_main(name, load(name).main)
-        return capsys.readouterr().out
-
-    return typed
-
-
-@pytest.fixture
-def refusal(run: Run, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Return a function that runs a tool, which must end with one line and status 2."""
-
-    def typed(name: str, *arguments: str) -> str:
-        with pytest.raises(SystemExit) as ended:
-            run(name, *arguments)
-        lines = capsys.readouterr().err.splitlines()
-        errors = [line for line in lines if line.startswith("error: ")]
-        assert ended.value.code == 2
-        assert errors == lines[-1:]
-        return errors[0]
-
-    return typed
 
 
 @pytest.mark.parametrize("name", TOOLS)

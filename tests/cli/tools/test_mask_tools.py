@@ -1,9 +1,7 @@
 """`measure_masks.py` and `synthesize_masks.py` as typed, on folders as people have them."""
 
-import importlib.util
 import json
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,38 +12,8 @@ from PIL import Image
 
 from rba.masks import load_profile, mask_statistics
 from rba.pictures import read_image, read_mask
-from rba.settings import tool_main
 
-FOLDER = Path(__file__).resolve().parents[2] / "data_tools"
 Run = Callable[..., str]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def typed(name: str, *arguments: object) -> str:
-        spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
-        tool_main(name, module.main)
-        return capsys.readouterr().out
-
-    return typed
-
-
-@pytest.fixture
-def refusal(run: Run, capsys: pytest.CaptureFixture[str]) -> Run:
-    def typed(name: str, *arguments: object) -> str:
-        with pytest.raises(SystemExit) as ended:
-            run(name, *arguments)
-        assert ended.value.code == 2
-        lines = [line for line in capsys.readouterr().err.splitlines() if "error: " in line]
-        assert len(lines) == 1
-        return lines[0]
-
-    return typed
 
 
 def blot(index: int, height: int = 60, width: int = 80) -> np.ndarray:
@@ -218,3 +186,8 @@ def test_an_earlier_result_is_kept(run: Run, refusal: Run, tmp_path: Path) -> No
     assert "overwrite=true" in refusal("measure_masks", *settings)
     run("measure_masks", *settings, "overwrite=true")
     assert not (tmp_path / "out" / "profile.yaml").exists(), "nothing of an earlier fit stays"
+
+
+def test_synthesized_masks_are_measured_without_their_report(run: Run, tmp_path: Path) -> None:
+    run("synthesize_masks", f"out={tmp_path}/made", "count=3", "size=64")
+    assert "3 masks" in run("measure_masks", f"masks={tmp_path}/made", f"out={tmp_path}/out")
