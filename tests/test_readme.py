@@ -1,4 +1,4 @@
-"""The README's commands run, as written but for sizes, in an empty folder."""
+"""The commands of README and docs/data.md run, as written but for sizes, in an empty folder."""
 
 import os
 import re
@@ -15,12 +15,22 @@ from rba.settings import CONFIG_FOLDER
 
 ROOT = CONFIG_FOLDER.parent
 README = (ROOT / "README.md").read_text()
+DATA = (ROOT / "docs" / "data.md").read_text()
+# What needs a network, or data sets that no test can make.
+NOT_HERE = (
+    "export ",
+    "out=photos 'queries=[cat,\"yellow flower\"]'",
+    "images=photos",
+    "MVIMGNET",
+    "CO3D",
+)
 
 # What the reader replaces or already has, and sizes that a test can afford.
 SMALLER = {
     "images=PHOTOS": "images=PHOTOS shortest_side=64",
     "objects=OBJECTS": "objects=OBJECTS",
     "count=100 size=512": "count=4 size=64",
+    "count=1000 size=512": "count=4 size=64",
     "max_steps=2000": "max_steps=2 global_batch=2 per_device_batch=2 data.num_workers=0",
     "step_00002000": "step_00000002",
     "--output refined.png": "--output refined.png --steps 2",
@@ -29,12 +39,12 @@ SMALLER = {
 }
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
-def commands() -> Iterator[str]:
-    for block in blocks("bash"):
+def commands(text: str = README) -> Iterator[str]:
+    for block in blocks("bash", text):
         for line in block.replace("\\\n", " ").splitlines():
             command = line.split("  #")[0].strip()
             if command and not command.startswith(("make", "tensorboard")):
@@ -100,6 +110,28 @@ def test_every_command_in_order_and_the_python_example(workplace: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.strip() == "(96, 96, 3)"
+
+
+@pytest.mark.slow
+def test_the_commands_from_pictures_to_shards(workplace: Path) -> None:
+    folder = workplace / "data"
+    folder.mkdir()
+    for name in ("PHOTOS", "OBJECTS"):
+        (folder / name).symlink_to(workplace / name)
+    run("python data_tools/synthesize_masks.py out=PAL count=44 size=48", folder)
+    ran = [
+        command
+        for command in commands(DATA)
+        if command.endswith("check=true") or not any(part in command for part in NOT_HERE)
+    ]
+    for command in ran:
+        run(command, folder)
+    assert len(ran) == 11
+    one, parts = (folder / "shards" / name / "manifest.json" for name in ("photos", "big"))
+    assert one.read_bytes() == parts.read_bytes()
+    assert (folder / "preview.png").is_file()
+    assert (folder / "description" / "description.png").is_file()
+    assert (folder / "pal-fit" / "comparison.png").is_file()
 
 
 def test_the_readme_is_short_and_its_settings_exist() -> None:
