@@ -15,19 +15,13 @@ from rba.batch import Batch, Mode
 from rba.data.alignment import AlignmentExamples, AlignmentSettings
 from rba.data.alternation import ModePattern
 from rba.data.curriculum import Curriculum, CurriculumExamples
+from rba.data.mode_stream import ExampleMaker, ModeStream
 from rba.data.order import SampleOrder
 from rba.data.recipe import MaskSettings, ProfileMasks, Recipe
 from rba.data.refinement import RefinementExamples, RefinementSettings
 from rba.data.shards import ShardSet
 from rba.data.sources import AlignmentSource, LoaderSettings, RefinementSource
-from rba.data.stream import (
-    AlternatingStream,
-    BatchSplit,
-    ExampleMaker,
-    ModeStream,
-    StepSampler,
-    start_worker,
-)
+from rba.data.stream import AlternatingStream, BatchSplit, StepSampler, start_worker
 from rba.data.validation import ValidationSet
 from rba.errors import InputError
 

@@ -5,7 +5,7 @@ import dataclasses
 from torch.utils.data import Dataset
 
 from rba.batch import Batch
-from rba.data.stream import ModeStream
+from rba.data.mode_stream import ModeStream
 
 
 class ValidationSet(Dataset[Batch]):

@@ -85,9 +85,7 @@ def _walk(root: Path) -> Iterator[Path]:
         below.sort()
         reports = _REPORTS if "statistics.json" in names else ()
         yield from (
-            Path(folder, name)
-            for name in names
-            if not name.startswith(".") and name not in reports
+            Path(folder, name) for name in names if not name.startswith(".") and name not in reports
         )
 
 

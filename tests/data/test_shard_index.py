@@ -16,6 +16,7 @@ from webdataset.tariterators import group_by_keys, tar_file_iterator
 
 from rba.batch import Batch, Mode
 from rba.data.alignment import AlignmentExamples, AlignmentSettings
+from rba.data.mode_stream import ModeStream
 from rba.data.order import SampleOrder
 from rba.data.sample import RecordError, decode_record
 from rba.data.shard_adoption import adopt_tars, ignored_members, prepare_adoption
@@ -25,7 +26,6 @@ from rba.data.shard_listing import list_shards
 from rba.data.shard_scan import TarScan
 from rba.data.shards import ShardSet
 from rba.data.sources import AlignmentSource
-from rba.data.stream import ModeStream
 from rba.errors import InputError
 
 

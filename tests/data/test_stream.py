@@ -9,11 +9,12 @@ from torch.utils.data import DataLoader
 from rba.batch import Mode
 from rba.data.alignment import AlignmentExamples, AlignmentSettings
 from rba.data.alternation import ModePattern
+from rba.data.mode_stream import ModeStream
 from rba.data.order import SampleOrder
 from rba.data.recipe import Recipe
 from rba.data.refinement import RefinementExamples, RefinementSettings
 from rba.data.shards import ShardSet
-from rba.data.stream import AlternatingStream, BatchSplit, ModeStream, StepSampler, start_worker
+from rba.data.stream import AlternatingStream, BatchSplit, StepSampler, start_worker
 from rba.errors import InputError
 
 GLOBAL_BATCH = 8

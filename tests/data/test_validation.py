@@ -3,11 +3,11 @@ import pytest
 import torch
 
 from rba.batch import Mode
+from rba.data.mode_stream import ModeStream
 from rba.data.order import SampleOrder
 from rba.data.recipe import Recipe
 from rba.data.refinement import RefinementExamples, RefinementSettings
 from rba.data.shards import ShardSet
-from rba.data.stream import ModeStream
 from rba.data.validation import ValidationSet
 
 
