@@ -21,7 +21,8 @@ ExampleMaker: TypeAlias = Callable[[Any, int, str], Example]
 class ModeStream:
     """The infinite stream of one mode's examples by position.
 
-    A sample whose bytes are bad is replaced by the next good one of the order, and logged once.
+    A sample whose bytes are bad is replaced by the next good one of its part of the order, and
+    logged once.
 
     Args:
         shards: Where the records lie.
@@ -41,7 +42,8 @@ class ModeStream:
         Raises:
             InputError: If many samples in a row are bad.
         """
-        for candidate in range(position, position + _MAX_BAD_IN_A_ROW):
+        step = self.order.parts  # the same part's next, whose shard is open
+        for candidate in range(position, position + _MAX_BAD_IN_A_ROW * step, step):
             place = self.order.place(candidate)
             try:
                 key, members = self.shards.read(place.shard, place.index)
