@@ -17,6 +17,32 @@ class Mode(enum.StrEnum):
     REFINEMENT = "refinement"
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, order=True)
+class BadSample:
+    """A stored sample whose bytes cannot become an example: the next one of the order stands in.
+
+    Attributes:
+        dataset: Name of the shard set.
+        shard: Name of the tar.
+        index: Number of the sample in the shard.
+        key: Name of the sample in the shard, "" where its bytes do not even tell that.
+        reason: What is wrong, the same words wherever it is the same.
+        detail: Particulars of this sample.
+    """
+
+    dataset: str
+    shard: str
+    index: int
+    key: str
+    reason: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        key = f" ({self.key})" if self.key else ""
+        detail = f": {self.detail}" if self.detail else ""
+        return f"sample {self.index}{key} of {self.dataset}/{self.shard}: {self.reason}{detail}"
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Example:
     """One training example as the loader makes it: channels-last bytes, and one soft mask.
@@ -33,6 +59,7 @@ class Example:
         draw: Global draw number (see `rba.draws`).
         sample_id: ``dataset/shard/key``.
         weight: Loss weight; 0 = padding.
+        replaced: The bad samples that this example stands in for.
     """
 
     image: np.ndarray
@@ -45,6 +72,7 @@ class Example:
     sample_id: str
     weight: float = 1.0
     target_to_reference: np.ndarray | None = None
+    replaced: tuple[BadSample, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,6 +101,7 @@ class Batch:
         draws: [B] int64, global draw numbers.
         weight: [B] float, 0 = padding.
         sample_ids: B strings ``dataset/shard/key``.
+        replaced: The bad samples that were met, in the order of the batch.
 
     Raises:
         ValueError: If a shape, dtype or range breaks the contract.
@@ -89,6 +118,7 @@ class Batch:
     draws: Tensor
     weight: Tensor
     sample_ids: tuple[str, ...]
+    replaced: tuple[BadSample, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("image", "reference"):
@@ -151,6 +181,7 @@ class Batch:
             draws=torch.tensor([e.draw for e in examples], dtype=torch.int64),
             weight=torch.tensor([e.weight for e in examples], dtype=torch.float32),
             sample_ids=tuple(e.sample_id for e in examples),
+            replaced=tuple(bad for e in examples for bad in e.replaced),
         )
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Self:

@@ -5,11 +5,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rba.errors import command_message
+from rba.errors import command_message, exit_status
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse, run, and print a user's mistake as one line with status 2."""
+    """Parse, run, and print a mistake (status 2) or a fault (3) as one line."""
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if message is None:
             raise
         print(f"error: {message}", file=sys.stderr)
-        return 2
+        return exit_status(error)
     return 0
 
 

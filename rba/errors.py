@@ -1,4 +1,4 @@
-"""The one exception that commands print without a traceback, and how they print it."""
+"""The exceptions that commands print without a traceback, and how they print them."""
 
 import errno
 
@@ -26,16 +26,30 @@ class InputError(ValueError):
     """
 
 
+class RunStoppedError(RuntimeError):
+    """The world ended a run: bad data, storage without an answer, a process that was killed.
+
+    Nothing of the settings need be changed to resume. The message holds the cause and the way out.
+    Commands print it as one line and exit with status 3.
+    """
+
+
 def command_message(error: Exception) -> str | None:
     """Return the line that a command prints instead of a traceback.
 
     Returns:
-        One line for an `InputError` and for what the file system refuses; None for anything else,
-        which is a bug of ours and must keep its traceback.
+        One line for an `InputError`, a `RunStoppedError` and what the file system refuses; None for
+        anything else, which is a bug of ours and must keep its traceback.
     """
-    if isinstance(error, InputError):
+    if isinstance(error, (InputError, RunStoppedError)):
         # From a loader process it arrives inside the text of that process's traceback.
-        return " ".join(str(error).rpartition("rba.errors.InputError: ")[2].split())
+        name = f"{type(error).__module__}.{type(error).__qualname__}: "
+        return " ".join(str(error).rpartition(name)[2].split())
     if isinstance(error, OSError) and error.errno in _REFUSALS:
         return f"{error.filename}: {error.strerror}; give another path"
     return None
+
+
+def exit_status(error: Exception) -> int:
+    """Return the status that a command leaves with after `command_message`."""
+    return 3 if isinstance(error, RunStoppedError) else 2

@@ -1,28 +1,32 @@
-"""The infinite stream of one mode's examples by position; bad samples are replaced."""
+"""The infinite stream of one mode's examples by position; bad samples are replaced.
 
-import logging
-from collections.abc import Callable
+A sample is bad where its BYTES are: damaged, cut off, gone, or not a record that can become an
+example. Its place is taken by the next good sample of the order (of the same part of it), so what a position holds is a pure
+function of order and bytes, whatever rank or worker asks. The next sample is then seen twice in
+that epoch, under two draw numbers and so with other holes and other augmentation. A network or file
+system that gives no answer is no fault of the bytes: it ends the run (`StorageError`).
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from rba.batch import Example
+from rba.batch import BadSample, Example
+from rba.data.bad_samples import TooManyBadSamplesError, summarize
 from rba.data.order import SampleOrder
+from rba.data.record_values import require_values
 from rba.data.sample import RecordError, decode_record
 from rba.data.shards import ShardSet
-from rba.errors import InputError
 
-_log = logging.getLogger(__name__)
-_MAX_BAD_IN_A_ROW = 100
+_MAX_IN_A_ROW = 1000  # more than a shard that is gone has in a row, where shards are shuffled
 
 
 ExampleMaker: TypeAlias = Callable[[Any, int, str], Example]
-"""(record of the shards' kind, draw, sample id) -> example."""
+"""(record of the shards' kind, draw, sample id) -> example; `RecordError` where it cannot be."""
 
 
 class ModeStream:
-    """The infinite stream of one mode's examples by position.
-
-    A sample whose bytes are bad is replaced by the next good one of its part of the order, and
-    logged once.
+    """The infinite stream of one mode's examples by position. It keeps no state.
 
     Args:
         shards: Where the records lie.
@@ -34,35 +38,49 @@ class ModeStream:
         self.shards = shards
         self.order = order
         self.make = make
-        self._bad: set[tuple[int, int]] = set()
 
     def example(self, position: int) -> Example:
-        """Return the example at a position of the stream.
+        """Return the example at a position of the stream, with the bad samples it stands in for.
 
         Raises:
-            InputError: If many samples in a row are bad.
+            TooManyBadSamplesError: If there is no good one among those that follow.
+            StorageError: If the storage gives no answer.
         """
+        replaced: list[BadSample] = []
         step = self.order.parts  # the same part's next, whose shard is open
-        for candidate in range(position, position + _MAX_BAD_IN_A_ROW * step, step):
+        # Any 2 n - 1 places in a row hold a whole epoch of n samples.
+        reach = min(_MAX_IN_A_ROW, 2 * len(self.shards) // step)
+        for candidate in range(position, position + reach * step, step):
             place = self.order.place(candidate)
-            try:
-                key, members = self.shards.read(place.shard, place.index)
-                record = decode_record(self.shards.kind, key, members)
-            except RecordError as error:
-                self._report(place.shard, place.index, error)
-                continue
-            return self.make(record, position, self.shards.sample_id(place.shard, key))
-        raise InputError(
-            f"{_MAX_BAD_IN_A_ROW} samples in a row of {self.shards.folder} are bad (see the log); "
-            "build the shards again"
+            found = self._attempt(place.shard, place.index, position)
+            if isinstance(found, Example):
+                return dataclasses.replace(found, replaced=tuple(replaced)) if replaced else found
+            replaced.append(found)
+        raise TooManyBadSamplesError(_none_is_good(self.shards, replaced))
+
+    def _attempt(self, shard: int, index: int, draw: int) -> Example | BadSample:
+        """Make an example of one stored sample, or say what is wrong with its bytes."""
+        key, dataset, tar = "", self.shards.name, self.shards.entries[shard].name
+        try:
+            key, members = self.shards.read(shard, index)
+            record = decode_record(self.shards.kind, key, members)
+            require_values(record)
+            return self.make(record, draw, self.shards.sample_id(shard, key))
+        except RecordError as error:
+            reason, detail = error.reason, error.detail
+        except FileNotFoundError:
+            reason, detail = "the shard or its index is gone", ""
+        except Exception as error:  # not a fault of the bytes: say where, and let it end the run
+            error.add_note(f"at sample {index} ({key}) of {dataset}/{tar}, draw {draw}")
+            raise
+        return BadSample(
+            dataset=dataset, shard=tar, index=index, key=key, reason=reason, detail=detail
         )
 
-    def _report(self, shard: int, index: int, error: RecordError) -> None:
-        if (shard, index) in self._bad:
-            return
-        self._bad.add((shard, index))
-        name = self.shards.entries[shard].name
-        _log.warning(
-            "bad sample %d of %s/%s replaced by the next one (%d so far in this process): %s",
-            index, self.shards.name, name, len(self._bad), error,
-        )  # fmt: skip
+
+def _none_is_good(shards: ShardSet, replaced: Sequence[BadSample]) -> str:
+    table = "; ".join(summarize(replaced, shown=5))
+    return (
+        f"{len(replaced)} samples in a row of {shards.folder} are bad ({table}); check the set "
+        f"with data_tools/check_shards.py shards={shards.folder}, and build its shards again"
+    )

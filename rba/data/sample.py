@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import tokenize
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -30,8 +31,26 @@ RECORD_MEMBERS = {
 }
 
 
+# What decoders raise on bytes that nobody wrote: JSON nested too deep, arrays without an end of
+# their header (tokenize) or with one that asks for all memory, pictures of 65,535 x 65,535.
+_DECODER_ERRORS = (
+    ValueError, TypeError, SyntaxError, RecursionError, OverflowError, MemoryError, EOFError,
+    tokenize.TokenError, cv2.error,
+)  # fmt: skip
+
+
 class RecordError(ValueError):
-    """The bytes of one sample do not form a record: a fault of the data, not of settings."""
+    """The bytes of one sample do not form a record: a fault of the data, not of settings.
+
+    Args:
+        reason: What is wrong, the same words wherever it is the same, so that it can be counted.
+        detail: Particulars of this sample.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason} ({detail})" if detail else reason)
+        self.reason = reason
+        self.detail = detail
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -145,7 +164,14 @@ def decode_record(kind: Mode, key: str, members: Mapping[str, bytes]) -> Record:
         RecordError: If the members do not form such a record.
     """
     record = AlignmentRecord if kind is Mode.ALIGNMENT else RefinementRecord
-    return record.decode(key, members)
+    try:
+        return record.decode(key, members)
+    except RecordError:
+        raise
+    except _DECODER_ERRORS as error:
+        raise RecordError(
+            "a member cannot be decoded", f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def match_grid_shape(height: int, width: int) -> tuple[int, int]:
@@ -195,7 +221,7 @@ def _encode_array(array: np.ndarray) -> bytes:
 
 def _member(members: Mapping[str, bytes], name: str) -> bytes:
     if name not in members:
-        raise RecordError(f"member {name!r} is missing; there are {sorted(members)}")
+        raise RecordError(f"member {name!r} is missing", f"there are {sorted(members)}")
     return members[name]
 
 
@@ -203,10 +229,10 @@ def _decode_jpeg(members: Mapping[str, bytes], name: str) -> np.ndarray:
     data = _member(members, name)
     # OpenCV fills the rest of a truncated file with grey and says so on stderr only.
     if not data.rstrip(b"\0").endswith(b"\xff\xd9"):
-        raise RecordError(f"member {name!r} is not a whole JPEG ({len(data)} bytes)")
+        raise RecordError(f"member {name!r} is not a whole JPEG", f"{len(data)} bytes")
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
-        raise RecordError(f"member {name!r} is not a readable JPEG ({len(data)} bytes)")
+        raise RecordError(f"member {name!r} is not a readable JPEG", f"{len(data)} bytes")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
@@ -216,9 +242,11 @@ def _decode_mask(members: Mapping[str, bytes], name: str, image: np.ndarray) -> 
     data = members[name]
     mask = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE) if data else None
     if mask is None:
-        raise RecordError(f"member {name!r} is not a readable PNG ({len(data)} bytes)")
+        raise RecordError(f"member {name!r} is not a readable PNG", f"{len(data)} bytes")
     if mask.shape != image.shape[:2]:
-        raise RecordError(f"member {name!r} is {mask.shape}, its image {image.shape[:2]}")
+        raise RecordError(
+            f"member {name!r} is not as large as its image", f"{mask.shape}, {image.shape[:2]}"
+        )
     return mask >= 128
 
 
@@ -226,7 +254,7 @@ def _decode_json(members: Mapping[str, bytes]) -> dict[str, Any]:
     try:
         facts = json.loads(_member(members, "json"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise RecordError(f"member 'json' cannot be read: {error}") from error
+        raise RecordError("member 'json' cannot be read", str(error)) from error
     if not isinstance(facts, dict):
         raise RecordError("member 'json' is not an object")
     schema = facts.pop("schema", SCHEMA_VERSION)
@@ -240,11 +268,12 @@ def _decode_matches(members: Mapping[str, bytes], target: np.ndarray) -> np.ndar
         return None
     try:
         matches = np.load(io.BytesIO(members["matches.npy"]), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise RecordError(f"member 'matches.npy' cannot be read: {error}") from error
+    except _DECODER_ERRORS as error:
+        raise RecordError("member 'matches.npy' cannot be read", str(error)) from error
     expected = (*match_grid_shape(*target.shape[:2]), 3)
     if matches.shape != expected or matches.dtype != np.float16:
         raise RecordError(
-            f"member 'matches.npy' is {matches.dtype} {matches.shape}, expected float16 {expected}"
+            "member 'matches.npy' is of another shape or type",
+            f"{matches.dtype} {matches.shape}, expected float16 {expected}",
         )
     return matches

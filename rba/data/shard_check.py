@@ -13,14 +13,8 @@ from typing import Any
 import numpy as np
 
 from rba.batch import Mode
-from rba.data.sample import (
-    RECORD_MEMBERS,
-    AlignmentRecord,
-    Record,
-    RecordError,
-    RefinementRecord,
-    decode_record,
-)
+from rba.data.record_values import value_faults
+from rba.data.sample import RECORD_MEMBERS, RecordError, decode_record
 from rba.data.shard_faults import Fault, SampleDigest
 from rba.data.shard_listing import ShardListing
 from rba.data.shard_scan import TarSample, TarScan
@@ -28,7 +22,6 @@ from rba.data.shards import known_members
 from rba.data.writer import ShardEntry
 
 PICKLES = frozenset({"pkl", "pickle", "pyd", "pth", "pt"})  # suffixes that readers unpickle
-_OUTSIDE = 0.02  # matches may leave the reference by this share: they are interpolated, float16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -159,7 +152,7 @@ def sample_faults(
         return
     if messages:
         yield "records", f"a picture is damaged; its decoder says: {messages[0]}"
-    for reason in _value_faults(record):
+    for reason in value_faults(record):
         yield "records", reason
 
 
@@ -181,24 +174,6 @@ def decoder_messages() -> Generator[list[str]]:
             os.close(usual)
             stream.seek(0)
             messages += stream.read().decode(errors="replace").splitlines()
-
-
-def _value_faults(record: Record) -> Iterator[str]:
-    """Yield what a decoded record holds that no builder writes."""
-    masks = {"mask": record.mask} if isinstance(record, AlignmentRecord) else {}
-    if isinstance(record, RefinementRecord):
-        masks = {"target_mask": record.target_mask, "reference_mask": record.reference_mask}
-    for name, mask in masks.items():
-        if mask is not None and not mask.any():
-            yield f"member '{name}.png' is empty: it marks no pixel"
-    if isinstance(record, RefinementRecord) and record.matches is not None:
-        matches = record.matches.astype(np.float32)
-        values = matches[np.isfinite(matches[..., :2]).all(axis=-1)]
-        places, confidence = values[:, :2], values[:, 2]
-        if np.isinf(matches).any() or (np.abs(places - 0.5) > 0.5 + _OUTSIDE).any():
-            yield "member 'matches.npy' has places outside the reference"
-        if not ((confidence >= 0) & (confidence <= 1)).all():
-            yield "member 'matches.npy' has confidences outside [0, 1]"
 
 
 def _pictures_digest(sample: TarSample) -> bytes | None:

@@ -249,7 +249,7 @@ def _parse(block: bytes) -> tuple[str, dict[str, bytes]]:
                 if len(members[suffix]) != info.size:
                     raise RecordError(f"member {info.name!r} is cut short")
     except tarfile.TarError as error:
-        raise RecordError(f"not a tar block: {error}") from error
+        raise RecordError("not a tar block", str(error)) from error
     if len(keys) != 1:
-        raise RecordError(f"the index points at members of {len(keys)} samples, not of one")
+        raise RecordError("the index does not point at one sample", f"but at {len(keys)}")
     return keys.pop(), members

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 import hydra
 from omegaconf import DictConfig
 
-from rba.errors import command_message
+from rba.errors import command_message, exit_status
 from rba.settings.composition import CONFIG_FOLDER, check_config, compose_config
 
 _MULTIRUN = ("-m", "--multirun")
@@ -16,7 +16,7 @@ _MULTIRUN = ("-m", "--multirun")
 
 @contextlib.contextmanager
 def user_errors() -> Generator[None]:
-    """Print a user's mistake as one line and leave with status 2; let a bug's traceback through."""
+    """Print a mistake (status 2) or a fault of the world (3) as one line; let a bug through."""
     try:
         yield
     except Exception as error:
@@ -24,7 +24,7 @@ def user_errors() -> Generator[None]:
         if message is None:
             raise
         print(f"error: {message}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(exit_status(error)) from None
 
 
 def tool_main(name: str, main: Callable[[DictConfig], None]) -> None:

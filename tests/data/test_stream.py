@@ -1,6 +1,4 @@
 import itertools
-import logging
-import shutil
 
 import pytest
 import torch
@@ -124,49 +122,6 @@ def test_modes_never_mix_and_the_pattern_decides(build):
 
 def test_a_late_step_costs_what_an_early_one_costs(build):
     assert build()[10**6].draws.tolist() == list(range(4 * 10**6, 4 * 10**6 + 8))
-
-
-def damage(folder, names):
-    """Destroy the picture of some samples, in place."""
-    for tar in folder.glob("*.tar"):
-        data = bytearray(tar.read_bytes())
-        for name in names:
-            at = data.find(f"{name}.jpg".encode())
-            if at >= 0:
-                data[at + 512 : at + 1024] = bytes(512)
-        tar.write_bytes(bytes(data))
-    return folder
-
-
-def test_a_bad_sample_is_replaced_by_the_next_and_logged_once(
-    build, alignment_folder, tmp_path, caplog
-):
-    only = ModePattern(refinement=0)
-    whole = build(pattern=only)
-    bad = whole[0].sample_ids[2]
-    damaged = damage(shutil.copytree(alignment_folder, tmp_path / alignment_folder.name),
-                     [bad.split("/")[-1]])  # fmt: skip
-    with caplog.at_level(logging.WARNING):
-        stream = build(pattern=only, alignment=damaged)
-        batches = [stream[step] for step in range(6)]
-    assert len(batches[0]) == GLOBAL_BATCH
-    assert batches[0].sample_ids[2] == whole[0].sample_ids[3]
-    others = [i for i in range(GLOBAL_BATCH) if i != 2]
-    assert [batches[0].sample_ids[i] for i in others] == [whole[0].sample_ids[i] for i in others]
-    assert all(bad not in batch.sample_ids for batch in batches)
-    messages = [record.getMessage() for record in caplog.records]
-    assert len(messages) == 1
-    assert alignment_folder.name in messages[0]
-    assert "jpg" in messages[0]
-    again = build(pattern=only, alignment=damaged)
-    assert same(again[0], batches[0])
-
-
-def test_only_bad_samples_end_the_run(build, alignment_folder, tmp_path):
-    names = [f"{number:04d}" for number in range(23)]
-    damaged = damage(shutil.copytree(alignment_folder, tmp_path / "bad"), names)
-    with pytest.raises(InputError, match="100 samples in a row"):
-        build(pattern=ModePattern(refinement=0), alignment=damaged)[0]
 
 
 def test_a_batch_that_cannot_be_divided_names_the_nearest():

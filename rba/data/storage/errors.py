@@ -1,7 +1,9 @@
 """What happens when bytes do not come. Bytes that came and are bad are a `RecordError` instead."""
 
+from rba.errors import RunStoppedError
 
-class StorageError(Exception):
+
+class StorageError(RunStoppedError):
     """The network or a file system failed for longer than the set time: a run stops, and resumes.
 
     Never a reason to replace a sample, so that the order of samples does not depend on the network.
