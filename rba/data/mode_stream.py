@@ -1,10 +1,10 @@
 """The infinite stream of one mode's examples by position; bad samples are replaced.
 
 A sample is bad where its BYTES are: damaged, cut off, gone, or not a record that can become an
-example. Its place is taken by the next good sample of the order (of the same part of it), so what a position holds is a pure
-function of order and bytes, whatever rank or worker asks. The next sample is then seen twice in
-that epoch, under two draw numbers and so with other holes and other augmentation. A network or file
-system that gives no answer is no fault of the bytes: it ends the run (`StorageError`).
+example. Its place is taken by the next good sample of the same part of the order, so what a
+position holds is a pure function of order and bytes, whatever rank or worker asks. The next sample
+is then seen twice in that epoch, under two draw numbers and so with other holes and augmentation. A
+network or file system that gives no answer is no fault of the bytes: it ends the run.
 """
 
 import dataclasses
@@ -49,7 +49,7 @@ class ModeStream:
         replaced: list[BadSample] = []
         step = self.order.parts  # the same part's next, whose shard is open
         # Any 2 n - 1 places in a row hold a whole epoch of n samples.
-        reach = min(_MAX_IN_A_ROW, 2 * len(self.shards) // step)
+        reach = max(min(_MAX_IN_A_ROW, 2 * len(self.shards) // step), 1)
         for candidate in range(position, position + reach * step, step):
             place = self.order.place(candidate)
             found = self._attempt(place.shard, place.index, position)
