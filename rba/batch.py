@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+PLACES = 16  # squares along a side of the target whose places on the reference a batch holds
+
 
 class Mode(enum.StrEnum):
     """The two kinds of training batches (method: alternated by batch)."""
@@ -54,8 +56,8 @@ class Example:
         reference_mask: RxR bool, the object; all true = unknown.
         correspondence_mask: RxR float32 in [0, 1], where the hole's content lies on the reference.
         correspondence_known: False leaves the example out of mIoU.
-        target_to_reference: 3x3, target pixels to reference pixels where one plane's map is known
-            (alignment), or None.
+        places: GxGx2 float, where the middles (x, y) of G x G squares of the target lie on the
+            reference, pixels; NaN where that is unknown or not to be seen; None = all unknown.
         draw: Global draw number (see `rba.draws`).
         sample_id: ``dataset/shard/key``.
         weight: Loss weight; 0 = padding.
@@ -71,7 +73,7 @@ class Example:
     draw: int
     sample_id: str
     weight: float = 1.0
-    target_to_reference: np.ndarray | None = None
+    places: np.ndarray | None = None
     replaced: tuple[BadSample, ...] = ()
 
 
@@ -97,7 +99,8 @@ class Batch:
         reference_mask: [B, 1, R, R] bool, the object; all true = unknown.
         correspondence_mask: [B, 1, R, R] float in [0, 1], where the hole's content lies.
         correspondence_known: [B] bool; false = left out of mIoU and counted.
-        target_to_reference: [B, 3, 3] float, target pixels to reference pixels; NaN = unknown.
+        places: [B, G, G, 2] float, where the middles (x, y) of G x G squares of the target lie on
+            the reference, pixels; NaN = unknown. G is `PLACES`.
         draws: [B] int64, global draw numbers.
         weight: [B] float, 0 = padding.
         sample_ids: B strings ``dataset/shard/key``.
@@ -114,7 +117,7 @@ class Batch:
     reference_mask: Tensor
     correspondence_mask: Tensor
     correspondence_known: Tensor
-    target_to_reference: Tensor
+    places: Tensor
     draws: Tensor
     weight: Tensor
     sample_ids: tuple[str, ...]
@@ -145,7 +148,7 @@ class Batch:
             "reference_mask": ((size, 1, side, side), torch.bool),
             "correspondence_mask": ((size, 1, side, side), torch.float32),
             "correspondence_known": ((size,), torch.bool),
-            "target_to_reference": ((size, 3, 3), torch.float32),
+            "places": ((size, PLACES, PLACES, 2), torch.float32),
             "draws": ((size,), torch.int64),
             "weight": ((size,), torch.float32),
         }
@@ -177,7 +180,7 @@ class Batch:
             **images,
             correspondence_mask=_stack([e.correspondence_mask for e in examples]).float(),
             correspondence_known=torch.tensor([e.correspondence_known for e in examples]),
-            target_to_reference=torch.from_numpy(np.stack([_matrix(e) for e in examples])),
+            places=torch.from_numpy(np.stack([_places(e) for e in examples])),
             draws=torch.tensor([e.draw for e in examples], dtype=torch.int64),
             weight=torch.tensor([e.weight for e in examples], dtype=torch.float32),
             sample_ids=tuple(e.sample_id for e in examples),
@@ -212,10 +215,10 @@ class Batch:
         )
 
 
-def _matrix(example: Example) -> np.ndarray:
-    if example.target_to_reference is None:
-        return np.full((3, 3), np.nan, np.float32)
-    return example.target_to_reference.astype(np.float32)
+def _places(example: Example) -> np.ndarray:
+    if example.places is None:
+        return np.full((PLACES, PLACES, 2), np.nan, np.float32)
+    return example.places.astype(np.float32)
 
 
 def _stack(arrays: Sequence[np.ndarray]) -> Tensor:

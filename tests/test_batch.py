@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rba.batch import Batch, Example, Mode
+from rba.batch import PLACES, Batch, Example, Mode
 
 HEIGHT, WIDTH, SIDE = 8, 12, 6
 
@@ -68,19 +68,19 @@ def test_collating_gives_the_shapes_and_types_of_the_contract(batch: Batch) -> N
         "reference_mask": ((3, 1, SIDE, SIDE), torch.bool),
         "correspondence_mask": ((3, 1, SIDE, SIDE), torch.float32),
         "correspondence_known": ((3,), torch.bool),
-        "target_to_reference": ((3, 3, 3), torch.float32),
+        "places": ((3, PLACES, PLACES, 2), torch.float32),
         "draws": ((3,), torch.int64),
         "weight": ((3,), torch.float32),
     }
     assert all(tensor.is_contiguous() for tensor in tensors(batch).values())
 
 
-def test_a_warp_is_kept_where_it_is_known_and_nan_where_not(batch: Batch) -> None:
-    assert batch.target_to_reference.isnan().all()
-    warp = np.array([[2.0, 0.0, -3.0], [0.1, 1.0, 4.0], [0.0, 0.0, 1.0]])
-    known = Batch.collate(Mode.ALIGNMENT, [example(0, target_to_reference=warp), example(1)])
-    np.testing.assert_array_equal(known.target_to_reference[0].numpy(), warp.astype(np.float32))
-    assert known.target_to_reference[1].isnan().all()
+def test_places_are_kept_where_they_are_known_and_nan_where_not(batch: Batch) -> None:
+    assert batch.places.isnan().all()
+    places = np.arange(PLACES * PLACES * 2.0).reshape(PLACES, PLACES, 2)
+    known = Batch.collate(Mode.ALIGNMENT, [example(0, places=places), example(1)])
+    np.testing.assert_array_equal(known.places[0].numpy(), places.astype(np.float32))
+    assert known.places[1].isnan().all()
 
 
 def test_an_empty_artifact_mask_is_refused_by_its_sample() -> None:

@@ -20,6 +20,7 @@ from rba.data.warp import (
     check_range,
     inside_frame,
     mask_points,
+    place_points,
     random_warp,
     square_matrix,
     warp_image,
@@ -121,10 +122,16 @@ class AlignmentExamples:
             reference_mask=object_mask,
             correspondence_mask=warp_soft_mask(shown, target_to_reference, side),
             correspondence_known=self._is_known(shown, target_to_reference),
-            target_to_reference=target_to_reference,
+            places=self._places(target_to_reference),
             draw=draw,
             sample_id=sample_id,
         )
+
+    def _places(self, target_to_reference: np.ndarray) -> np.ndarray:
+        """Map the middles of the target's squares; NaN where they lie behind the camera."""
+        points = place_points(self.recipe.image_size)
+        depth = points @ target_to_reference[2, :2] + target_to_reference[2, 2]
+        return np.where(depth[..., None] > 1e-6, project(points, target_to_reference), np.nan)
 
     def _frame(self, record: AlignmentRecord, box: Box, rng: np.random.Generator) -> Square:
         """Return the square of the photo that the reference shows before the warp."""

@@ -20,6 +20,7 @@ from rba.data.warp import (
     between,
     check_range,
     inside_frame,
+    place_points,
     random_warp,
     square_matrix,
     warp_image,
@@ -134,9 +135,21 @@ class RefinementExamples:
             reference_mask=object_mask,
             correspondence_mask=correspondence,
             correspondence_known=visible >= self.settings.min_matched,
+            places=self._places(field, box, matrix),
             draw=draw,
             sample_id=sample_id,
         )
+
+    def _places(self, field: MatchField | None, box: Box, matrix: np.ndarray) -> np.ndarray | None:
+        """Map the middles of the target's squares; NaN where they have no match."""
+        if field is None:
+            return None
+        size = self.recipe.image_size
+        points = place_points(size)
+        mapped = field(_to_view(points.reshape(-1, 2), box, size))
+        known = np.isfinite(mapped).all(axis=1)
+        mapped[known] = project(mapped[known], matrix)
+        return mapped.reshape(points.shape)
 
     def _field(self, record: RefinementRecord) -> MatchField | None:
         if record.matches is None:

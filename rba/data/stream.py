@@ -105,7 +105,7 @@ def _with_neighbours_references(examples: list[Example]) -> list[Example]:
             reference_mask=other.reference_mask,
             correspondence_mask=np.zeros_like(other.correspondence_mask),
             correspondence_known=False,
-            target_to_reference=None,
+            places=None,
         )
         for example, other in zip(examples, neighbours, strict=True)
     ]

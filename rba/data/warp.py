@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from rba.batch import PLACES
 from rba.errors import InputError
 from rba.geometry import project
 
@@ -155,6 +156,12 @@ def mask_points(mask: np.ndarray) -> np.ndarray:
     """Return the centres (x, y) of a mask's pixels, float64 [N, 2]."""
     rows, columns = np.nonzero(mask)
     return np.stack([columns, rows], axis=1) + 0.5
+
+
+def place_points(size: int) -> np.ndarray:
+    """Return the middles (x, y) of `PLACES` x `PLACES` squares of a picture, [G, G, 2] pixels."""
+    steps = (np.arange(PLACES) + 0.5) * (size / PLACES)
+    return np.stack(np.meshgrid(steps, steps), axis=-1)
 
 
 def inside_frame(points: np.ndarray, side: int) -> np.ndarray:

@@ -46,7 +46,7 @@ class RefineByAlignPipeline(DiffusionPipeline):
 
     Args:
         autoencoder: `AutoencoderKL` or `PatchAutoencoder`.
-        encoder: `Dinov2Model`.
+        encoder: `Dinov2Model`, or another of `rba.models.encoder`.
         connector: `Connector`.
         unet: `UNet2DConditionModel`.
         scheduler: Any diffusers scheduler; DDIM by default.

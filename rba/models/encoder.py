@@ -1,13 +1,25 @@
-"""The reference encoder: DINOv2 patch tokens, class and register tokens dropped."""
+"""The reference encoder: DINOv2 patch tokens, class and register tokens dropped.
+
+Where no pretrained weights exist (the tiny scale), a SegFormer is trained in its place: its
+overlapping patches learn what looks alike from far fewer pictures (docs/tiny-model.md).
+"""
 
 import dataclasses
 import functools
+import math
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersModel
+from transformers import (
+    Dinov2Config,
+    Dinov2Model,
+    Dinov2WithRegistersConfig,
+    Dinov2WithRegistersModel,
+    SegformerConfig,
+    SegformerModel,
+)
 
 from rba.errors import InputError
 from rba.geometry import resize
@@ -23,7 +35,13 @@ from rba.models.sources import (
 # Larger than what the pixels give a random encoder: at first, tokens are told apart by place.
 _POSITION_SCALE = 1.0
 
-Encoder = Dinov2Model | Dinov2WithRegistersModel
+Encoder = Dinov2Model | Dinov2WithRegistersModel | SegformerModel
+
+_KINDS: dict[str, tuple[Any, Any]] = {
+    "dinov2": (Dinov2Config, Dinov2Model),
+    "dinov2_with_registers": (Dinov2WithRegistersConfig, Dinov2WithRegistersModel),
+    "segformer": (SegformerConfig, SegformerModel),
+}
 
 # Statistics of the pictures DINOv2 was trained on (ImageNet), for pixels in [0, 1].
 _MEAN = (0.485, 0.456, 0.406)
@@ -33,20 +51,21 @@ _STD = (0.229, 0.224, 0.225)
 def load_encoder(source: str | None, architecture: Architecture | None = None) -> Encoder:
     """Load DINOv2 (S, B, L, g; with or without registers), or build it with random weights.
 
-    Position embeddings that are not loaded start as sines and cosines (`sincos_embedding`) where
-    the width is a multiple of 4.
+    DINOv2's position embeddings that are not loaded start as sines and cosines
+    (`sincos_embedding`) where the width is a multiple of 4.
 
     Args:
         source: Local transformers folder or hub id; None builds from ``architecture``.
-        architecture: `Dinov2Config`'s settings.
+        architecture: Settings of the configuration of its ``model_type``: `Dinov2Config`
+            (``dinov2``, the default), `Dinov2WithRegistersConfig`, or `SegformerConfig`
+            (``segformer``).
 
     Raises:
-        InputError: If the source cannot be opened, is no DINOv2, or disagrees.
+        InputError: If the source cannot be opened, is no such encoder, or disagrees.
     """
     if source is None:
         if architecture is None:
             raise InputError("the encoder has neither a source nor an architecture; set one")
-        refuse_unknown("the encoder", architecture, Dinov2Config().to_dict())
         return _from_scratch({key: _listed(value) for key, value in architecture.items()})
     check_source(source, "")
     try:
@@ -55,21 +74,26 @@ def load_encoder(source: str | None, architecture: Architecture | None = None) -
         raise InputError(
             f"cannot open the encoder {source}: {str(error).splitlines()[0]}; give a local folder"
         ) from error
-    kinds = {"dinov2": Dinov2Model, "dinov2_with_registers": Dinov2WithRegistersModel}
-    kind = kinds.get(config.get("model_type", ""))
-    if kind is None:
-        found = config.get("model_type", "no model")
+    found = config.get("model_type", "no model")
+    if found not in _KINDS:
         raise InputError(
             f"cannot open the encoder {source}: its config.json describes {found}, not one of "
-            f"{', '.join(kinds)}; give a folder of DINOv2 weights"
+            f"{', '.join(_KINDS)}; give a folder of DINOv2 weights"
         )
     require_same("the encoder", source, architecture or {}, config)
-    return load_pretrained(kind, source)
+    return load_pretrained(_KINDS[found][1], source)
 
 
-def _from_scratch(architecture: dict[str, Any]) -> Dinov2Model:
-    config = Dinov2Config(**architecture)
-    encoder = Dinov2Model(config)
+def _from_scratch(architecture: dict[str, Any]) -> Encoder:
+    kind = str(architecture.pop("model_type", "dinov2"))
+    if kind not in _KINDS:
+        raise InputError(f"the encoder's model_type={kind}; give one of {', '.join(_KINDS)}")
+    make_config, make_encoder = _KINDS[kind]
+    refuse_unknown("the encoder", architecture, make_config().to_dict())
+    config = make_config(**architecture)
+    encoder = make_encoder(config)
+    if kind == "segformer":
+        return encoder
     side = config.image_size // config.patch_size  # pyright: ignore
     if config.hidden_size % 4 == 0:
         embeddings: Any = encoder.embeddings
@@ -89,6 +113,8 @@ def patch_tokens(encoder: nn.Module, images: Tensor) -> Tensor:
     pixels = ((images + 1.0) / 2.0 - mean) / std
     dtype = next(encoder.parameters()).dtype
     tokens: Tensor = encoder(pixel_values=pixels.to(dtype)).last_hidden_state
+    if tokens.ndim == 4:
+        return tokens.flatten(2).transpose(1, 2)  # SegFormer: [B, width, h, w]
     return tokens[:, 1 + getattr(config, "num_register_tokens", 0) :]
 
 
@@ -122,7 +148,7 @@ class ViewTokens:
     def __call__(self, image: np.ndarray) -> Tensor:
         """Return [h, w, width] tokens of patches that cover an HxWx3 uint8 view evenly."""
         encoder = _loaded(self.source)
-        patch: int = encoder.config.patch_size  # pyright: ignore
+        patch = token_stride(encoder)
         scale = self.side / max(image.shape[:2]) / patch
         rows, columns = (max(1, round(length * scale)) for length in image.shape[:2])
         pixels = torch.from_numpy(resize(image, rows * patch, columns * patch))
@@ -135,13 +161,25 @@ def _loaded(source: str) -> Encoder:
     return load_encoder(source).eval()
 
 
+def token_width(encoder: nn.Module) -> int:
+    """Return the features of a patch token."""
+    config: Any = encoder.config
+    return config.hidden_sizes[-1] if config.model_type == "segformer" else config.hidden_size
+
+
+def token_stride(encoder: nn.Module) -> int:
+    """Return how many pixels of the picture lie between two tokens, along one axis."""
+    config: Any = encoder.config
+    return math.prod(config.strides) if config.model_type == "segformer" else config.patch_size
+
+
 def num_tokens(encoder: nn.Module, reference_size: int) -> int:
     """Return how many patch tokens a reference of ``reference_size`` pixels gives.
 
     Raises:
         InputError: If the size is no multiple of the patch size.
     """
-    patch: int = encoder.config.patch_size  # pyright: ignore
+    patch = token_stride(encoder)
     if reference_size < patch or reference_size % patch:
         low = reference_size // patch * patch
         raise InputError(

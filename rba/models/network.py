@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rba.models.encoder import num_tokens, patch_tokens
+from rba.models.encoder import num_tokens, patch_tokens, token_stride, token_width
 from rba.models.parts import describe_part
 from rba.models.unet import cross_attention_layers
 
@@ -18,7 +18,7 @@ class RefinementNetwork(nn.Module):
 
     Args:
         autoencoder: `AutoencoderKL` or `PatchAutoencoder`; always frozen.
-        encoder: `Dinov2Model`; frozen unless ``train_encoder``.
+        encoder: `Dinov2Model` or another of `load_encoder`; frozen unless ``train_encoder``.
         connector: `Connector`.
         unet: `UNet2DConditionModel` whose input is ``[noisy, mask, masked image]`` latents, and
             where its ``in_channels`` are the encoder's width more, the encoder's tokens of the
@@ -61,14 +61,14 @@ class RefinementNetwork(nn.Module):
         unet, connector = _config(self.unet), _config(self.connector)
         expected = 2 * self.latent_channels + 1
         if self.sees_target_tokens:
-            expected += self.encoder.config.hidden_size  # pyright: ignore
+            expected += token_width(self.encoder)
         pairs = {
             "unet.in_channels [noisy, mask, masked image]": (unet["in_channels"], expected),
             "unet.out_channels": (unet["out_channels"], self.latent_channels),
             "unet.cross_attention_dim": (unet["cross_attention_dim"], connector["out_features"]),
             "connector.in_features": (
                 connector["in_features"],
-                self.encoder.config.hidden_size,  # pyright: ignore
+                token_width(self.encoder),
             ),
         }
         for name, (found, wanted) in pairs.items():
@@ -89,7 +89,7 @@ class RefinementNetwork(nn.Module):
         surroundings. A pretrained U-Net describes them itself: Stable Diffusion needs none.
         """
         extra = _config(self.unet)["in_channels"] - (2 * self.latent_channels + 1)
-        return extra == self.encoder.config.hidden_size  # pyright: ignore
+        return extra == token_width(self.encoder)
 
     @property
     def latent_channels(self) -> int:
@@ -132,7 +132,7 @@ class RefinementNetwork(nn.Module):
         """
         if not self.sees_target_tokens:
             return masked_latents
-        patch = self.encoder.config.patch_size  # pyright: ignore
+        patch = token_stride(self.encoder)
         tokens = self.encode_tokens(visible) if tokens is None else tokens
         grid = tokens.transpose(1, 2).unflatten(
             2, (visible.shape[-2] // patch, visible.shape[-1] // patch)

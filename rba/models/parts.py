@@ -10,6 +10,8 @@ from transformers import (
     Dinov2Model,
     Dinov2WithRegistersConfig,
     Dinov2WithRegistersModel,
+    SegformerConfig,
+    SegformerModel,
 )
 
 from rba.errors import InputError
@@ -23,6 +25,7 @@ _DIFFUSERS_PARTS: dict[str, Any] = {
 _ENCODERS: dict[str, tuple[Any, Any]] = {
     "Dinov2Model": (Dinov2Model, Dinov2Config),
     "Dinov2WithRegistersModel": (Dinov2WithRegistersModel, Dinov2WithRegistersConfig),
+    "SegformerModel": (SegformerModel, SegformerConfig),
 }
 
 

@@ -154,9 +154,8 @@ class RefineByAlignModule(LightningModule):
         correspondence = torch.zeros_like(losses)
         if objective.correspondence_weight and visible is not None:
             correspondence = correspondence_losses(
-                visible, features, batch.target_to_reference, batch.image.shape[-1],
-                batch.reference_mask,
-            )  # fmt: skip
+                visible, features, batch.places, batch.reference_mask
+            )
         in_hole = hole_errors(prediction.detach(), target, mask)
         return StepLosses(losses, in_hole, draws.timesteps, correspondence)
 

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from rba.batch import Batch, Mode
+from rba.batch import PLACES, Batch, Mode
 from rba.data.recipe import Recipe
 from rba.data.refinement import RefinementExamples, RefinementSettings
 from rba.data.sample import RefinementRecord, match_grid_shape
@@ -100,6 +100,31 @@ def test_training_zooms_into_the_region_and_validation_does_not(make, recipe):
         shares[complete] = np.mean([mask.mean() for mask in masks])
     assert shares[False] > 4 * shares[True]
     assert shares[False] > 0.1
+
+
+def test_places_show_what_the_target_shows(make, recipe):
+    example_of = RefinementExamples(SETTINGS, recipe)
+    apart, shuffled = [], []
+    for draw in range(8):
+        example = example_of(pair_by(HOMOGRAPHY, make), draw, "s")
+        side, step = example.reference.shape[0], example.image.shape[0] // PLACES
+        inside = (example.places >= 0).all(axis=2) & (example.places < side).all(axis=2)
+        x, y = example.places[inside].astype(int).T
+        squares = example.image.reshape(PLACES, step, PLACES, step, 3).mean(axis=(1, 3))
+        found = cv2.blur(example.reference, (3, 3))[y, x].astype(float)
+        apart.append(np.abs(found - squares[inside]).mean())
+        shuffled.append(np.abs(found[::-1] - squares[inside]).mean())
+    assert np.mean(apart) < 0.5 * np.mean(shuffled)
+
+
+def test_places_without_a_match_are_unknown(make, recipe):
+    record = pair_by(HOMOGRAPHY, make)
+    record.matches[:, : record.matches.shape[1] // 2] = np.nan
+    settings = dataclasses.replace(SETTINGS, crop_scale=(1.0, 1.0), crop_jitter=0.0)
+    example = RefinementExamples(settings, recipe, complete_reference=True)(record, 0, "s")
+    known = np.isfinite(example.places).all(axis=2)
+    assert not known[:, : PLACES // 2 - 1].any()
+    assert known[:, PLACES // 2 + 1 :].any()
 
 
 def test_holes_lie_where_matches_are(make, recipe):

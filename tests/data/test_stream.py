@@ -143,4 +143,4 @@ def test_shuffled_references_are_the_neighbours_and_have_no_known_match(build) -
         assert torch.equal(right.reference.roll(-1, 0), wrong.reference)
         assert not torch.equal(right.reference, wrong.reference)
         assert not wrong.correspondence_known.any()
-        assert wrong.target_to_reference.isnan().all()
+        assert wrong.places.isnan().all()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from rba.batch import Batch, Mode
+from rba.batch import PLACES, Batch, Mode
 from rba.data.warp import Square, square_matrix
 from rba.errors import InputError
 from rba.models.network import RefinementNetwork
@@ -25,14 +25,22 @@ def codes(seed: int = 0, count: int = GRID * GRID) -> torch.Tensor:
     return torch.randn(1, count, WIDTH, generator=torch.Generator().manual_seed(seed))
 
 
+def places(matrix: torch.Tensor | None = None, number: int = PLACES) -> torch.Tensor:
+    """Where the middles of the target's squares lie by a matrix, [1, number, number, 2]."""
+    matrix = torch.eye(3) if matrix is None else matrix
+    steps = (torch.arange(number) + 0.5) * SIDE / number
+    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    mapped = torch.stack([x, y, torch.ones_like(x)], dim=-1) @ matrix.T
+    return (mapped[..., :2] / mapped[..., 2:])[None]
+
+
 def losses(
     target: torch.Tensor,
     reference: torch.Tensor,
     matrix: torch.Tensor | None = None,
     mask: torch.Tensor = WHOLE,
 ) -> float:
-    matrix = torch.eye(3)[None] if matrix is None else matrix
-    return float(correspondence_losses(target, reference, matrix, SIDE, mask))
+    return float(correspondence_losses(target, reference, places(matrix), mask))
 
 
 def test_equal_tokens_in_place_lose_least() -> None:
@@ -42,7 +50,7 @@ def test_equal_tokens_in_place_lose_least() -> None:
 
 def test_the_warp_says_where_a_place_lies() -> None:
     # The reference shows the right lower quarter of the target, twice as large.
-    matrix = torch.from_numpy(square_matrix(Square(16.0, 16.0, 16.0), SIDE)).float()[None]
+    matrix = torch.from_numpy(square_matrix(Square(16.0, 16.0, 16.0), SIDE)).float()
     reference = codes()
     target = codes(1).reshape(1, GRID, GRID, WIDTH)
     seen = reference.reshape(1, GRID, GRID, WIDTH)
@@ -59,13 +67,13 @@ def test_the_warp_says_where_a_place_lies() -> None:
 
 
 def test_against_a_loop_over_tokens() -> None:
-    matrix = torch.tensor([[[0.8, 0.2, 3.0], [-0.1, 1.1, -2.0], [0.001, 0.0, 1.0]]])
+    matrix = torch.tensor([[0.8, 0.2, 3.0], [-0.1, 1.1, -2.0], [0.001, 0.0, 1.0]])
     target, reference = codes(2), codes(3, count=64)
     total, count = 0.0, 0
     half = WIDTH // 2
     for i in range(GRID * GRID):
         x, y = (i % GRID + 0.5) * SIDE / GRID, (i // GRID + 0.5) * SIDE / GRID
-        u, v, w = (matrix[0].double() @ torch.tensor([x, y, 1.0], dtype=torch.float64)).tolist()
+        u, v, w = (matrix.double() @ torch.tensor([x, y, 1.0], dtype=torch.float64)).tolist()
         u, v = u / w, v / w
         if not (0 <= u < SIDE and 0 <= v < SIDE):
             continue
@@ -96,34 +104,36 @@ def test_only_places_on_the_object_count() -> None:
     tokens = codes().requires_grad_()
     mask = WHOLE.clone()
     mask[..., : SIDE // 2, :] = False
-    correspondence_losses(tokens, codes(1), torch.eye(3)[None], SIDE, mask).sum().backward()
+    correspondence_losses(tokens, codes(1), places(), mask).sum().backward()
     assert tokens.grad is not None
     counted = tokens.grad.abs().sum(dim=-1).reshape(GRID, GRID) > 0
     assert not counted[: GRID // 2].any()
     assert counted[GRID // 2 :].all()
 
 
-def test_an_unknown_warp_costs_and_teaches_nothing() -> None:
+def test_unknown_places_cost_and_teach_nothing() -> None:
     tokens = codes().requires_grad_()
-    unknown = torch.full((1, 3, 3), torch.nan)
-    value = correspondence_losses(tokens, codes(1), unknown, SIDE, WHOLE)
+    unknown = torch.full((1, PLACES, PLACES, 2), torch.nan)
+    value = correspondence_losses(tokens, codes(1), unknown, WHOLE)
     assert float(value.detach()) == 0.0
     value.sum().backward()
     assert tokens.grad is not None
     assert float(tokens.grad.abs().max()) == 0.0
 
 
-def test_places_behind_the_horizon_count_for_nothing() -> None:
-    # The right half of the target lies behind, one column of tokens on the horizon.
-    horizon = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [-1 / 20, 0.0, 1.0]]])
+@pytest.mark.parametrize("far", [torch.nan, torch.inf, -1e30, float(SIDE)])
+def test_places_off_the_reference_count_for_nothing(far: float) -> None:
+    known = places()
+    known[:, :, PLACES // 2 :] = far
     tokens = codes().requires_grad_()
-    value = correspondence_losses(tokens, codes(1), horizon, SIDE, WHOLE)
+    value = correspondence_losses(tokens, codes(1), known, WHOLE)
     value.sum().backward()
     assert tokens.grad is not None
     assert bool(value.isfinite().all())
+    assert bool(tokens.grad.isfinite().all())
     counted = tokens.grad.abs().sum(dim=-1).reshape(GRID, GRID) > 0
-    assert counted[:, 0].any()
-    assert not counted[:, 2:].any()
+    assert counted[:, : GRID // 2].all()
+    assert not counted[:, GRID // 2 :].any()
 
 
 @pytest.fixture
@@ -140,7 +150,7 @@ def seeing(network: RefinementNetwork) -> RefinementNetwork:
     )  # fmt: skip
 
 
-def test_a_training_step_adds_it_in_alignment_batches_alone(
+def test_a_training_step_adds_it_where_places_are_known(
     seeing: RefinementNetwork,
     make_module: Callable[..., RefineByAlignModule],
     make_batch: Callable[..., Batch],
@@ -154,9 +164,7 @@ def test_a_training_step_adds_it_in_alignment_batches_alone(
     )  # fmt: skip
     unknown = make_batch(Mode.REFINEMENT)
     assert float(module.losses(unknown, module.objective).correspondence.detach().max()) == 0.0
-    known = dataclasses.replace(
-        make_batch(Mode.ALIGNMENT), target_to_reference=torch.eye(3).repeat(4, 1, 1)
-    )
+    known = dataclasses.replace(make_batch(Mode.ALIGNMENT), places=places().repeat(4, 1, 1, 1))
     found = module.losses(known, module.objective)
     assert float(found.correspondence.min().detach()) > 0.0
     module.log = lambda *_, **__: None  # type: ignore[method-assign]
