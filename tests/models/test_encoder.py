@@ -14,10 +14,11 @@ from transformers import (
     Dinov2Model,
     Dinov2WithRegistersConfig,
     Dinov2WithRegistersModel,
+    SegformerModel,
 )
 
 from rba.errors import InputError
-from rba.models.encoder import load_encoder, num_tokens, patch_tokens
+from rba.models.encoder import load_encoder, num_tokens, patch_tokens, token_stride, token_width
 
 Settings = dict[str, Any]
 
@@ -191,3 +192,36 @@ def test_an_unknown_setting_is_named(encoder_settings: Settings) -> None:
 def test_neither_source_nor_architecture_is_refused() -> None:
     with pytest.raises(InputError, match="neither a source nor an architecture"):
         load_encoder(None)
+
+
+SEGFORMER: Settings = {
+    "model_type": "segformer", "num_encoder_blocks": 2, "strides": [4, 2], "patch_sizes": [7, 3],
+    "hidden_sizes": [8, 16], "depths": [1, 1], "num_attention_heads": [1, 2], "sr_ratios": [4, 1],
+    "mlp_ratios": [2, 2], "drop_path_rate": 0.0, "hidden_dropout_prob": 0.0,
+}  # fmt: skip
+
+
+@torch.no_grad()
+def test_a_segformer_gives_row_major_tokens_at_any_size(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    encoder = load_encoder(None, SEGFORMER).eval()
+    assert (token_width(encoder), token_stride(encoder)) == (16, 8)
+    assert num_tokens(encoder, 64) == 64
+    assert patch_tokens(encoder, torch.zeros(2, 3, 32, 48)).shape == (2, 24, 16)
+    images = torch.zeros(1, 3, 64, 64)
+    changed = images.clone()
+    changed[:, :, 40:48, 16:24] = 1.0
+    difference = (patch_tokens(encoder, changed) - patch_tokens(encoder, images)).norm(dim=-1)
+    row, column = divmod(int(difference.argmax()), 8)
+    assert abs(row - 5) <= 1  # patches overlap
+    assert abs(column - 2) <= 1
+
+    encoder.save_pretrained(tmp_path)
+    loaded = load_encoder(str(tmp_path), SEGFORMER)
+    assert isinstance(loaded, SegformerModel)
+    assert torch.equal(patch_tokens(loaded, changed), patch_tokens(encoder, changed))
+
+
+def test_another_kind_of_architecture_is_refused_by_name() -> None:
+    with pytest.raises(InputError, match="model_type=resnet; give one of dinov2"):
+        load_encoder(None, {"model_type": "resnet"})
