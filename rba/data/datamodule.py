@@ -1,5 +1,4 @@
-"""The LightningDataModule of the alternating stream; the only room of the data that knows
-Lightning."""
+"""The LightningDataModule of the alternating stream: all that the data knows of Lightning."""
 
 import dataclasses
 import functools
@@ -21,6 +20,8 @@ from rba.data.recipe import MaskSettings, ProfileMasks, Recipe
 from rba.data.refinement import RefinementExamples, RefinementSettings
 from rba.data.shards import ShardSet
 from rba.data.sources import AlignmentSource, LoaderSettings, RefinementSource
+from rba.data.storage.room import require_room
+from rba.data.storage.settings import StorageSettings
 from rba.data.stream import AlternatingStream, BatchSplit, StepSampler, start_worker
 from rba.data.validation import ValidationSet
 from rba.errors import InputError
@@ -42,6 +43,7 @@ class AlternatingDataModule(LightningDataModule):
         masks: Where artifact masks come from.
         seed: The run's seed. Validation does not depend on it.
         curriculum: Easy examples first; validation is always at full difficulty.
+        storage: How shards are read that lie elsewhere.
         **loader: The fields of `LoaderSettings`.
     """
 
@@ -54,6 +56,7 @@ class AlternatingDataModule(LightningDataModule):
         masks: MaskSettings,
         seed: int,
         curriculum: Curriculum | None = None,
+        storage: StorageSettings | None = None,
         **loader: Any,
     ) -> None:
         super().__init__()
@@ -62,6 +65,7 @@ class AlternatingDataModule(LightningDataModule):
         self.pattern = pattern if isinstance(pattern, ModePattern) else ModePattern(**pattern)
         self.masks = masks
         self.curriculum = curriculum or Curriculum()
+        self.storage = storage or StorageSettings()
         self.loader = LoaderSettings(**loader)
         self.seed = seed
 
@@ -92,6 +96,9 @@ class AlternatingDataModule(LightningDataModule):
         self.accumulation(num_devices)
         for mode in self.train_shards | self.validation_shards:
             self._recipe(mode)
+        sources, sets = self._sources(), (self.train_shards, self.validation_shards)
+        read = [(s, sources[mode].shuffle_window) for opened in sets for mode, s in opened.items()]
+        require_room([(s.folder, s.entries, window) for s, window in read], self.storage)
         for mode, shards in self.train_shards.items():
             if len(shards) < self.loader.global_batch:
                 _log.warning(
@@ -223,12 +230,12 @@ class AlternatingDataModule(LightningDataModule):
                     f"{mode.value} batches; give data.{mode.value}.shards=PATTERN or "
                     f"alternation.{mode.value}=0"
                 )
-            opened[mode] = ShardSet.open(source.shards, mode)
+            opened[mode] = ShardSet.open(source.shards, mode, self.storage)
         return opened
 
     def _open_validation_shards(self) -> dict[Mode, ShardSet]:
         return {
-            mode: ShardSet.open(source.validation_shards, mode)
+            mode: ShardSet.open(source.validation_shards, mode, self.storage)
             for mode, source in self._sources().items()
             if source.validation_shards
         }

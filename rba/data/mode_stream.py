@@ -46,6 +46,7 @@ class ModeStream:
             TooManyBadSamplesError: If there is no good one among those that follow.
             StorageError: If the storage gives no answer.
         """
+        self.shards.will_need(self.order.coming_shards(position), position % self.order.parts)
         replaced: list[BadSample] = []
         step = self.order.parts  # the same part's next, whose shard is open
         # Any 2 n - 1 places in a row hold a whole epoch of n samples.
@@ -68,8 +69,6 @@ class ModeStream:
             return self.make(record, draw, self.shards.sample_id(shard, key))
         except RecordError as error:
             reason, detail = error.reason, error.detail
-        except FileNotFoundError:
-            reason, detail = "the shard or its index is gone", ""
         except Exception as error:  # not a fault of the bytes: say where, and let it end the run
             error.add_note(f"at sample {index} ({key}) of {dataset}/{tar}, draw {draw}")
             raise

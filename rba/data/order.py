@@ -85,6 +85,7 @@ class SampleOrder:
         self._epoch = functools.lru_cache(_KEPT_EPOCHS)(self._make_epoch)
         self._part = functools.lru_cache(_KEPT_EPOCHS * parts)(self._make_part)
         self._window = functools.lru_cache(_KEPT_EPOCHS * parts)(self._make_window)
+        self._coming = functools.lru_cache(_KEPT_EPOCHS * parts)(self._make_coming)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SampleOrder, (self.seed, self.name, self.sizes, self.window, self.parts)
@@ -103,6 +104,21 @@ class SampleOrder:
     def places(self, start: int, stop: int) -> list[Place]:
         """Return the samples at positions ``start`` to ``stop`` (exclusive), over epochs' ends."""
         return [self.place(position) for position in range(start, stop)]
+
+    def coming_shards(self, position: int) -> tuple[int, ...]:
+        """Return the shards that a position's part reads from: those of its window and the next."""
+        epoch, lane = position // self.num_samples, position % self.parts
+        part = self._part(epoch, lane)
+        number = bisect.bisect_right(part.ends, position // self.parts - part.first)
+        return self._coming(epoch, lane, number)
+
+    def _make_coming(self, epoch: int, lane: int, number: int) -> tuple[int, ...]:
+        part, following = self._part(epoch, lane), number + 1
+        here = part.shards[part.cuts[number] : part.cuts[following]]
+        if following == len(part.ends):
+            part, following = self._part(epoch + 1, lane), 0
+        there = part.shards[part.cuts[following] : part.cuts[following + 1]]
+        return tuple(dict.fromkeys([*here.tolist(), *there.tolist()]))
 
     def _make_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Return an epoch's permutation of the shards and the samples up to each one's end."""

@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import os
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,11 +13,11 @@ from rba.batch import Mode
 from rba.data.sample import RECORD_MEMBERS, RecordError, decode_record
 from rba.data.shard_check import guess_kind, is_pickle
 from rba.data.shard_scan import TarSample, TarScan, compression_of
-from rba.data.shards import known_members, resolve_shards
+from rba.data.shards import known_members
+from rba.data.storage.compressed import compressed_refusal, compression_of_name
+from rba.data.storage.location import resolve_local
 from rba.errors import InputError
 
-_UNPACK = {"gzip": "gzip -dc", "bzip2": "bzip2 -dc", "xz": "xz -dc", "zstd": "zstd -dc"}
-_COMPRESSED = re.compile(r"\.(tgz|tbz2?|txz|tar\.(gz|bz2|xz|zst))$")
 _NEEDED = {Mode.ALIGNMENT: ("jpg",), Mode.REFINEMENT: ("target.jpg", "reference.jpg")}
 _OTHER_PICTURES = frozenset({"jpeg", "png", "webp", "bmp", "tif", "tiff", "gif"})
 
@@ -60,9 +59,9 @@ def find_tars(pattern: str) -> list[Path]:
     Raises:
         InputError: If there is none, or the pattern is remote or spans folders.
     """
-    folder, names = resolve_shards(pattern)
+    folder, names = resolve_local(pattern)
     if names is None:
-        names = {n for n in os.listdir(folder) if n.endswith(".tar") or _COMPRESSED.search(n)}
+        names = {n for n in os.listdir(folder) if n.endswith(".tar") or compression_of_name(n)}
     if not names:
         raise InputError(f"{folder} holds no .tar; give a folder of tars, or a pattern")
     return [folder / name for name in sorted(names)]
@@ -136,10 +135,7 @@ def _refused(task: IndexTask, reason: str) -> TarIndex:
 
 def _tar_refusal(path: Path, compression: str | None, scan: TarScan, samples: int) -> str | None:
     if compression is not None:
-        plain = _COMPRESSED.sub("", path.name).removesuffix(".tar") + ".tar"
-        plain = f"plain-{plain}" if plain == path.name else plain
-        command = f"{_UNPACK[compression]} {_quoted(path)} > {_quoted(path.with_name(plain))}"
-        return f"compressed with {compression}, so no sample can be found by its offset: {command}"
+        return compressed_refusal(str(path), compression)
     if scan.problems:
         first, more = scan.problems[0], len(scan.problems) - 1
         where = f"sample {first.key!r}: " if first.key else ""

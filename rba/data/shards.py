@@ -2,32 +2,35 @@
 
 import collections
 import dataclasses
-import glob
-import hashlib
 import io
+import itertools
 import json
-import mmap
 import tarfile
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
-
-import numpy as np
-from webdataset.shardlists import expand_urls
 
 from rba.batch import Mode
 from rba.data.sample import RECORD_MEMBERS, SCHEMA_VERSION, RecordError
 from rba.data.shard_scan import split_name
-from rba.data.writer import MANIFEST_NAME, ShardEntry, index_path
+from rba.data.storage.folders import LocalFolder, RemoteFolder, ShardFolder
+from rba.data.storage.location import (
+    is_remote,
+    match_names,
+    refuse_compressed,
+    resolve_local,
+    resolve_remote,
+)
+from rba.data.storage.opened import OpenShard
+from rba.data.storage.patience import Patience
+from rba.data.storage.settings import StorageSettings
+from rba.data.writer import MANIFEST_NAME, ShardEntry
 from rba.errors import InputError
 
 IGNORED_MEMBERS = "ignored_members"  # entry of the manifest of shards that others wrote
-_OPEN_SHARDS = 32  # memory maps and indices kept open by one process
-
-
-@dataclasses.dataclass(frozen=True)
-class _OpenShard:
-    data: mmap.mmap
-    offsets: np.ndarray  # uint64 [n, 2]: start and end of each sample
+_OPEN_SHARDS = 32  # tars and indices kept open by one process
+_HEARTBEAT = 5.0  # seconds after which shards are needed anew, so that no cache drops them
 
 
 class ShardSet:
@@ -40,35 +43,54 @@ class ShardSet:
         entries: The selected shards, in the manifest's order.
         foreign: Others wrote the tars: members that no record knows are left out of samples, and a
             sample without ``json`` has no facts.
+        retry_seconds: A file system that fails is asked again for so long.
     """
 
     def __init__(
-        self, folder: Path, kind: Mode, entries: tuple[ShardEntry, ...], *, foreign: bool = False
+        self,
+        folder: ShardFolder,
+        kind: Mode,
+        entries: tuple[ShardEntry, ...],
+        *,
+        foreign: bool = False,
+        retry_seconds: float = StorageSettings.retry_seconds,
     ) -> None:
         self.folder = folder
-        self.name = folder.resolve().name
+        self.name = folder.name
         self.kind = kind
         self.entries = entries
         self.foreign = foreign
-        self._open: collections.OrderedDict[int, _OpenShard] = collections.OrderedDict()
+        self.retry_seconds = retry_seconds
+        self._open: collections.OrderedDict[int, OpenShard] = collections.OrderedDict()
+        self._lost: dict[int, RecordError] = {}
+        self._coming: dict[int, tuple[int, ...]] = {}
+        self._told_at = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": collections.OrderedDict()}
+        return {**self.__dict__, "_open": collections.OrderedDict(), "_coming": {}}
 
     @classmethod
-    def open(cls, pattern: str | Path, kind: Mode | None = None) -> Self:
+    def open(
+        cls,
+        pattern: str | Path,
+        kind: Mode | None = None,
+        storage: StorageSettings | None = None,
+    ) -> Self:
         """Open shards and check the manifest against the tars' sizes.
 
         Args:
-            pattern: A folder, a manifest, or a glob or brace pattern of tars in one folder.
+            pattern: A folder, a manifest, or a glob or brace pattern of tars in one folder; a path
+                or a URL of fsspec.
             kind: Refuse a set of another kind.
+            storage: How remote shards are read.
 
         Raises:
             InputError: If nothing is there, the manifest is missing, of another kind or schema, or
                 disagrees with the tars.
         """
-        folder, names = resolve_shards(str(pattern))
-        manifest = _read_manifest(folder)
+        storage = storage or StorageSettings()
+        folder, wanted = _find(str(pattern), storage)
+        manifest = parse_manifest(folder.manifest(), f"{folder}/{MANIFEST_NAME}")
         found = Mode(manifest["kind"])
         if kind is not None and found is not kind:
             raise InputError(
@@ -76,24 +98,23 @@ class ShardSet:
                 f"them with data_tools/build_{kind.value}_shards.py"
             )
         entries = tuple(ShardEntry(**entry) for entry in manifest["shards"])
-        if names is not None:
-            unlisted = names - {entry.name for entry in entries}
-            if unlisted:
-                raise InputError(f"{folder / MANIFEST_NAME} does not list {sorted(unlisted)[0]}")
+        if wanted is not None:
+            names = match_names(wanted, [entry.name for entry in entries], str(pattern))
             entries = tuple(entry for entry in entries if entry.name in names)
         if sum(entry.samples for entry in entries) == 0:
             raise InputError(f"the shards of {pattern} hold no sample")
-        _check_sizes(folder, entries)
-        return cls(folder, found, entries, foreign=IGNORED_MEMBERS in manifest)
+        folder.check(entries)
+        foreign = IGNORED_MEMBERS in manifest
+        return cls(folder, found, entries, foreign=foreign, retry_seconds=storage.retry_seconds)
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """Number of samples of each shard."""
         return tuple(entry.samples for entry in self.entries)
 
-    def paths(self) -> set[Path]:
-        """Return where the selected shards lie, links resolved."""
-        return {(self.folder / entry.name).resolve() for entry in self.entries}
+    def paths(self) -> set[str]:
+        """Return where the selected shards lie: paths with links resolved, or URLs."""
+        return {self.folder.place(entry.name) for entry in self.entries}
 
     def __len__(self) -> int:
         return sum(self.sizes)
@@ -109,78 +130,79 @@ class ShardSet:
             The sample's key, and its members as suffix -> bytes.
 
         Raises:
-            RecordError: If the bytes are not a sample.
-            InputError: If the shard's index does not fit the manifest.
+            RecordError: If the bytes are not a sample, or the shard is missing or damaged.
+            StorageError: If the network or the file system failed for too long.
         """
-        opened = self._opened(shard)
-        start, end = (int(offset) for offset in opened.offsets[index])
-        key, members = _parse(opened.data[start:end])
+        key, members = _parse(self._block(shard, index))
         return key, known_members(self.kind, members) if self.foreign else members
+
+    def will_need(self, shards: tuple[int, ...], part: int = 0) -> None:
+        """Prepare to read shards, the first one first, and let go of all others.
+
+        Cheap when nothing changed: whoever walks the order calls it before each sample.
+
+        Args:
+            shards: Numbers of the shards that one part of the order is going to read.
+            part: Which part; what the others need stays as it was.
+        """
+        now = time.monotonic()
+        if shards == self._coming.get(part) and now - self._told_at < _HEARTBEAT:
+            return
+        self._coming[part], self._told_at = shards, now
+        needed = list(dict.fromkeys(itertools.chain.from_iterable(self._coming.values())))
+        for number in set(self._open).difference(needed):
+            self._close(number)
+        self.folder.will_need([self.entries[number] for number in needed])
 
     def sample_id(self, shard: int, key: str) -> str:
         """Return ``dataset/shard/key``."""
         return f"{self.name}/{Path(self.entries[shard].name).stem}/{key}"
 
-    def _opened(self, shard: int) -> _OpenShard:
+    def _block(self, shard: int, index: int) -> bytes:
+        if shard in self._lost:
+            raise RecordError(self._lost[shard].reason, self._lost[shard].detail)
+        patience = Patience(self.retry_seconds, f"{self.folder}/{self.entries[shard].name}")
+        while True:
+            try:
+                return self._opened(shard).read(index)
+            except OSError as error:  # a network file system, or a cache that just dropped it
+                self._close(shard)
+                patience.wait(error)
+
+    def _opened(self, shard: int) -> OpenShard:
         if shard in self._open:
             self._open.move_to_end(shard)
             return self._open[shard]
         entry = self.entries[shard]
-        path = self.folder / entry.name
-        offsets = _read_index(index_path(path), entry)
-        with open(path, "rb") as stream:
-            opened = _OpenShard(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ), offsets)
+        try:
+            opened = OpenShard(*self.folder.paths(entry), entry)
+        except RecordError as error:
+            self._lost[shard] = error
+            raise
         self._open[shard] = opened
         if len(self._open) > _OPEN_SHARDS:
-            self._open.popitem(last=False)[1].data.close()
+            self._close(next(iter(self._open)))
         return opened
+
+    def _close(self, shard: int) -> None:
+        if shard in self._open:
+            self._open.pop(shard).close()
+
+
+def _find(pattern: str, storage: StorageSettings) -> tuple[ShardFolder, Sequence[str] | None]:
+    """Return the folder, and the names or globs of the selected tars or None for all."""
+    if is_remote(pattern):
+        location = resolve_remote(pattern)
+        return RemoteFolder(location.url, storage), location.wanted
+    path, names = resolve_local(pattern)
+    refuse_compressed(sorted(names or ()), path)
+    return LocalFolder(path), None if names is None else sorted(names)
 
 
 def known_members(kind: Mode, members: dict[str, bytes]) -> dict[str, bytes]:
     """Return what a record can read of a sample that others wrote, an empty ``json`` added."""
     known = {name: data for name, data in members.items() if name in RECORD_MEMBERS[kind]}
     return {"json": b"{}", **known}
-
-
-def resolve_shards(pattern: str) -> tuple[Path, set[str] | None]:
-    """Return the folder, and the names of the selected tars or None for all."""
-    if "://" in pattern:
-        raise InputError(f"{pattern} is remote; copy or mount the shards, and give a local folder")
-    path = Path(pattern).expanduser()
-    if path.is_dir():
-        return path, None
-    if path.name == MANIFEST_NAME:
-        if not path.is_file():
-            raise InputError(f"{path} does not exist; give a folder of shards")
-        return path.parent, None
-    tars = [
-        Path(name)
-        for expanded in expand_urls(str(path))
-        for name in (glob.glob(expanded) if glob.has_magic(expanded) else [expanded])
-    ]
-    if not tars:
-        raise InputError(f"no shard matches {pattern!r}; give a folder, a manifest or tars")
-    missing = [tar for tar in tars if not tar.is_file()]
-    if missing:
-        raise InputError(
-            f"{missing[0]} does not exist ({len(missing)} of {len(tars)} shards missing); give a "
-            "folder of shards, its manifest, or a pattern of tars that are there"
-        )
-    folders = {tar.parent for tar in tars}
-    if len(folders) > 1:
-        raise InputError(f"{pattern!r} spans {len(folders)} folders; give shards of one folder")
-    return folders.pop(), {tar.name for tar in tars}
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / MANIFEST_NAME
-    if not path.is_file():
-        raise InputError(
-            f"{folder} has no {MANIFEST_NAME}, so it is not a finished set of shards; build one "
-            "with data_tools/build_alignment_shards.py or data_tools/build_refinement_shards.py, "
-            "or index tars of others with data_tools/index_shards.py"
-        )
-    return parse_manifest(path.read_bytes(), str(path))
 
 
 def parse_manifest(data: bytes, path: str) -> dict[str, Any]:
@@ -203,31 +225,6 @@ def parse_manifest(data: bytes, path: str) -> dict[str, Any]:
     if not all(isinstance(entry, dict) and set(entry) == fields for entry in shards):
         raise InputError(f"{path}: each shard needs exactly {sorted(fields)}; build it again")
     return manifest
-
-
-def _check_sizes(folder: Path, entries: tuple[ShardEntry, ...]) -> None:
-    for entry in entries:
-        path = folder / entry.name
-        for needed in (path, index_path(path)):
-            if not needed.is_file():
-                raise InputError(
-                    f"{needed} is listed in the manifest but missing; restore it or build again"
-                )
-        if path.stat().st_size != entry.bytes:
-            raise InputError(
-                f"{path} has {path.stat().st_size} bytes, its manifest says {entry.bytes}; copy it "
-                "again or build again"
-            )
-
-
-def _read_index(path: Path, entry: ShardEntry) -> np.ndarray:
-    data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != entry.index_sha256:
-        raise InputError(f"{path} is not the index its manifest names; build the shards again")
-    offsets = np.load(io.BytesIO(data), allow_pickle=False)
-    if offsets.shape != (entry.samples, 2) or offsets.dtype != np.uint64:
-        raise InputError(f"{path} is {offsets.dtype} {offsets.shape}, not ({entry.samples}, 2)")
-    return offsets
 
 
 def _parse(block: bytes) -> tuple[str, dict[str, bytes]]:
