@@ -141,7 +141,7 @@ def test_links_to_tars_that_lie_elsewhere(foreign, tmp_path):
     assert sorted(path.name for path in foreign.iterdir()) == ["00000.tar", "00001.tar"]
     shards = ShardSet.open(out)
     assert len(shards) == 8
-    assert shards.paths() == {path.resolve() for path in foreign.glob("*.tar")}
+    assert shards.paths() == {str(path.resolve()) for path in foreign.glob("*.tar")}
     index(foreign, out=out, overwrite=True)
     (out / "00000.tar").unlink()
     (out / "00000.tar").write_bytes(b"")
