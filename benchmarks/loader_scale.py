@@ -1,0 +1,114 @@
+"""What a shard set costs by its size, and the order by the number of its samples, in own processes.
+
+python benchmarks/loader_scale.py open FOLDER | order SAMPLES
+
+Sets of many shards are hard links to one tar of tiny pictures under a made-up manifest; the order
+and the manifest of 100 million samples have no files at all. Prints one line of JSON.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_SAMPLES_PER_SHARD = 1000
+
+
+def measured(*arguments: str) -> dict[str, float]:
+    """Run a case in a process of its own and return its figures."""
+    command = [sys.executable, __file__, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def opening(folder: str) -> dict[str, float]:
+    """Open a set, read its first sample, then samples in the order of training."""
+    from rba.batch import Mode
+    from rba.data.order import SampleOrder
+    from rba.data.shards import ShardSet
+
+    before = _resident()
+    shards, opened = _timed(lambda: ShardSet.open(folder, Mode.ALIGNMENT))
+    order, ordered = _timed(lambda: SampleOrder(0, "alignment", shards.sizes))
+    place, first = _timed(lambda: order.place(0))
+    _, read = _timed(lambda: shards.read(place.shard, place.index))
+    places, reads = [], []
+    for position in range(1, 2000):
+        place, seconds = _timed(lambda position=position: order.place(position))
+        places.append(seconds)
+        reads.append(_timed(lambda place=place: shards.read(place.shard, place.index))[1])
+    return {
+        "samples": len(shards),
+        "open_seconds": opened,
+        "order_seconds": ordered + first,
+        "first_read_seconds": read,
+        "place_microseconds": float(np.median(places)) * 1e6,
+        "read_microseconds": float(np.median(reads)) * 1e6,
+        "mib": (_resident() - before) / 2**20,
+    }
+
+
+def ordering(samples: int) -> dict[str, float]:
+    """Read a manifest of so many samples from memory and make their order."""
+    from rba.data.order import SampleOrder
+    from rba.data.shards import parse_manifest
+
+    count = samples // _SAMPLES_PER_SHARD
+    data = _manifest(count)
+    before = _resident()
+    manifest, parsed = _timed(lambda: parse_manifest(data, "made up"))
+    sizes = [entry["samples"] for entry in manifest["shards"]]
+    order, made = _timed(lambda: SampleOrder(0, "alignment", sizes))
+    _, first = _timed(lambda: order.place(0))
+    _, middle = _timed(lambda: order.place(samples // 2))
+    _, epoch = _timed(lambda: order.place(samples * 1000 + 1))
+    _, batch = _timed(lambda: order.places(samples * 1000 + 2, samples * 1000 + 194))
+    return {
+        "samples": samples,
+        "shards": count,
+        "manifest_seconds": parsed,
+        "order_seconds": made + first,
+        "elsewhere_seconds": middle,
+        "epoch_1000_seconds": epoch,
+        "batch_of_192_seconds": batch,
+        "total_seconds": parsed + made + first,
+        "mib": (_peak() - before) / 2**20,
+    }
+
+
+def _manifest(count: int) -> bytes:
+    from rba.data.sample import SCHEMA_VERSION
+
+    entries = [
+        {"name": f"alignment-{number:06d}.tar", "samples": _SAMPLES_PER_SHARD, "bytes": 10**8,
+         "sha256": f"{number:064x}", "index_sha256": f"{number:064x}"}
+        for number in range(count)
+    ]  # fmt: skip
+    manifest = {"schema_version": SCHEMA_VERSION, "kind": "alignment", "shards": entries}
+    return json.dumps(manifest).encode()
+
+
+def _timed(function: Callable[[], Any]) -> tuple[Any, float]:
+    started = time.perf_counter()
+    result = function()
+    return result, time.perf_counter() - started
+
+
+def _resident() -> int:
+    """Return the bytes of this process that are in memory now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    case, argument = sys.argv[1:]
+    print(json.dumps(opening(argument) if case == "open" else ordering(int(argument))))
