@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import default_collate
 
 PLACES = 16  # squares along a side of the target whose places on the reference a batch holds
 
@@ -93,7 +94,7 @@ class Batch:
 
     Attributes:
         mode: The mode that all examples share.
-        image: [B, 3, H, W] uint8, the clean target.
+        image: [B, 3, H, W] uint8, the clean target; channels may be last in memory.
         artifact_mask: [B, 1, H, W] bool, 1 = repaint, never empty.
         reference: [B, 3, R, R] uint8.
         reference_mask: [B, 1, R, R] bool, the object; all true = unknown.
@@ -161,7 +162,8 @@ class Batch:
         """Stack examples of one mode, checking what only the loader can check cheaply.
 
         Raises:
-            ValueError: If the list or an artifact mask is empty, or a soft mask leaves [0, 1].
+            ValueError: If the list or an artifact mask is empty, a soft mask leaves [0, 1], or
+                sizes differ.
         """
         if not examples:
             raise ValueError("cannot collate an empty list of examples")
@@ -204,14 +206,14 @@ class Batch:
         return self._map(lambda tensor: tensor.pin_memory())
 
     def normalized(self) -> NormalizedBatch:
-        """Turn bytes into floats on the batch's device; the hole is blanked to 0 (mid-grey)."""
-        image = self.image.float() / 127.5 - 1.0
+        """Turn bytes into contiguous floats on its device; the hole is blanked to 0 (mid-grey)."""
+        image = _to_range(self.image)
         mask = self.artifact_mask.float()
         return NormalizedBatch(
             image=image,
             artifact_mask=mask,
             masked_image=image * (1.0 - mask),
-            reference=self.reference.float() / 127.5 - 1.0,
+            reference=_to_range(self.reference),
         )
 
 
@@ -221,7 +223,19 @@ def _places(example: Example) -> np.ndarray:
     return example.places.astype(np.float32)
 
 
+def _to_range(pixels: Tensor) -> Tensor:
+    """Turn bytes into floats in [-1, 1], channels first in memory."""
+    floats = torch.empty(pixels.shape, dtype=torch.float32, device=pixels.device)
+    return floats.copy_(pixels).div_(127.5).sub_(1.0)
+
+
 def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
-    """Stack HxW or HxWxC arrays into [B, C, H, W]."""
-    stacked = torch.from_numpy(np.stack(arrays))
-    return stacked.unsqueeze(1) if stacked.ndim == 3 else stacked.permute(0, 3, 1, 2).contiguous()
+    """Stack HxW or HxWxC arrays into [B, C, H, W]; channels stay last in memory.
+
+    In a loader's worker the stack lies in shared memory at once.
+    """
+    sizes = {array.shape for array in arrays}
+    if len(sizes) > 1:
+        raise ValueError(f"examples of sizes {sorted(sizes)} do not form a batch")
+    stacked: Tensor = default_collate([torch.from_numpy(array) for array in arrays])
+    return stacked.unsqueeze(1) if stacked.ndim == 3 else stacked.permute(0, 3, 1, 2)
