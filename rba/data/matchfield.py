@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from rba.data.sample import MATCH_STRIDE
-from rba.data.warp import inside_frame
+from rba.data.warp import inside_frame, mask_points
 from rba.geometry import mask_box
 
 _OVERSAMPLING = 2  # pixels of the reference are split so finely when a hole is drawn on them
@@ -33,9 +33,11 @@ class MatchField:
         grid = matches.astype(np.float64)
         # A sum is finite only if all its parts are; reductions over two values are slow.
         self.valid = np.isfinite(grid[..., 0] + grid[..., 1]) & (grid[..., 2] >= min_confidence)
-        nodes = np.where(self.valid[..., None], grid[..., :2] * (width, height), np.nan)
-        self._nodes = _extrapolated(np.pad(nodes, ((1, 1), (1, 1), (0, 0)), constant_values=np.nan))
-        self._torn = _torn_cells(self._nodes)
+        # x + iy: one array of numbers is read several times as fast as one of pairs.
+        nodes = grid[..., 0] * width + 1j * (grid[..., 1] * height)
+        nodes[~self.valid] = complex(np.nan, np.nan)
+        self._nodes = _extrapolated(_ringed(nodes, 1))
+        self._lone = ~_interpolated(self._nodes)
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
         """Map points of the target.
@@ -49,20 +51,27 @@ class MatchField:
         if not len(points):
             return np.empty((0, 2))
         node = (points - (MATCH_STRIDE / 2 + 0.5)) / MATCH_STRIDE + 1.0  # + 1: the padded ring
-        rows, columns = self._nodes.shape[:2]
-        nearest = np.rint(node).astype(int)
-        nearest_x = np.clip(nearest[:, 0], 1, columns - 2)
-        nearest_y = np.clip(nearest[:, 1], 1, rows - 2)
-        x0 = np.clip(np.floor(node[:, 0]).astype(int), 0, columns - 2)
-        y0 = np.clip(np.floor(node[:, 1]).astype(int), 0, rows - 2)
-        fx, fy = (node[:, 0] - x0)[:, None], (node[:, 1] - y0)[:, None]
-        upper = self._nodes[y0, x0] * (1 - fx) + self._nodes[y0, x0 + 1] * fx
-        lower = self._nodes[y0 + 1, x0] * (1 - fx) + self._nodes[y0 + 1, x0 + 1] * fx
+        x, y = np.ascontiguousarray(node[:, 0]), np.ascontiguousarray(node[:, 1])
+        rows, columns = self._nodes.shape
+        x0 = np.clip(np.floor(x).astype(int), 0, columns - 2)
+        y0 = np.clip(np.floor(y).astype(int), 0, rows - 2)
+        fx, fy, at = x - x0, y - y0, y0 * columns + x0
+        flat = self._nodes.ravel()
+        upper = flat.take(at) * (1 - fx) + flat.take(at + 1) * fx
+        lower = flat.take(at + columns) * (1 - fx) + flat.take(at + columns + 1) * fx
         result = upper * (1 - fy) + lower * fy
-        lone = self._torn[y0, x0] | ~np.isfinite(result[:, 0])
-        result[lone] = self._nodes[nearest_y, nearest_x][lone]
-        result[~self.valid[nearest_y - 1, nearest_x - 1]] = np.nan
-        return result
+        near_x = np.clip(np.rint(x).astype(int), 1, columns - 2)
+        near_y = np.clip(np.rint(y).astype(int), 1, rows - 2)
+        lone = self._lone.ravel().take(y0 * (columns - 1) + x0)
+        result[lone] = flat.take(near_y[lone] * columns + near_x[lone])
+        valid = self.valid.ravel().take((near_y - 1) * (columns - 2) + near_x - 1)
+        result[~valid] = complex(np.nan, np.nan)
+        return result.view(np.float64).reshape(-1, 2)
+
+
+def _ringed(nodes: np.ndarray, width: int) -> np.ndarray:
+    """Surround nodes by empty ones."""
+    return np.pad(nodes, width, constant_values=complex(np.nan, np.nan))
 
 
 def _extrapolated(nodes: np.ndarray) -> np.ndarray:
@@ -70,25 +79,27 @@ def _extrapolated(nodes: np.ndarray) -> np.ndarray:
 
     One pair, not a mean over pairs: two pairs may lie on two surfaces.
     """
-    padded = np.pad(nodes, ((2, 2), (2, 2), (0, 0)), constant_values=np.nan)
-    rows, columns = nodes.shape[:2]
+    padded = _ringed(nodes, 2)
+    rows, columns = nodes.shape
     filled = nodes.copy()
     for i, j in _DIRECTIONS:
         near = padded[2 + i : 2 + i + rows, 2 + j : 2 + j + columns]
         far = padded[2 + 2 * i : 2 + 2 * i + rows, 2 + 2 * j : 2 + 2 * j + columns]
-        filled = np.where(np.isfinite(filled[..., :1]), filled, 2.0 * near - far)
+        empty = np.isnan(np.real(filled))
+        filled[empty] = 2.0 * near[empty] - far[empty]
     return filled
 
 
-def _torn_cells(nodes: np.ndarray) -> np.ndarray:
-    """Return the cells whose corners lie too far apart to be on one surface."""
+def _interpolated(nodes: np.ndarray) -> np.ndarray:
+    """Return the cells whose corners are known and close enough to be on one surface."""
     corners = np.stack([nodes[:-1, :-1], nodes[:-1, 1:], nodes[1:, :-1], nodes[1:, 1:]])
-    known = np.isfinite(corners[..., 0].sum(axis=0))
-    spread = np.full(known.shape, 0.0)
-    spread[known] = np.ptp(corners[:, known], axis=0).max(axis=1)
-    if not known.any():
-        return np.zeros_like(known)
-    return spread > _TEAR * max(float(np.median(spread[known])), 1e-6)
+    known = ~np.isnan(corners.sum(axis=0).real)
+    kept = corners[:, known]
+    spread = np.maximum(np.ptp(np.real(kept), axis=0), np.ptp(np.imag(kept), axis=0))
+    result = known.copy()
+    if spread.size:
+        result[known] = spread <= _TEAR * max(float(np.median(spread)), 1e-6)
+    return result
 
 
 def lattice_points(mask: np.ndarray, split: int) -> np.ndarray:
@@ -97,12 +108,12 @@ def lattice_points(mask: np.ndarray, split: int) -> np.ndarray:
     Returns:
         [N * split * split, 2] (x, y), pixel centres at i + 0.5.
     """
-    rows, columns = np.nonzero(mask)
-    offsets = (np.arange(split) + 0.5) / split
-    dy, dx = (axis.ravel() for axis in np.meshgrid(offsets, offsets, indexing="ij"))
-    x = columns[:, None] + dx
-    y = rows[:, None] + dy
-    return np.stack([x.ravel(), y.ravel()], axis=1)
+    centres = mask_points(mask)
+    if split == 1:
+        return centres
+    offsets = (np.arange(split) + 0.5) / split - 0.5
+    grid = np.stack(np.meshgrid(offsets, offsets), axis=-1).reshape(1, -1, 2)
+    return (centres[:, None] + grid).reshape(-1, 2)
 
 
 def lattice_spacing(mask: np.ndarray, mapped: np.ndarray) -> float:
