@@ -56,8 +56,7 @@ def make_scene(name: str, folder: Path) -> Scene:
     """Write the shards of a scene."""
     side, overrides = SCENES[name]
     folders = {
-        mode: write_shards(folder / name / mode.value, mode, side, SAMPLES, SHARDS)
-        for mode in Mode
+        mode: write_shards(folder / name / mode.value, mode, side, SAMPLES, SHARDS) for mode in Mode
     }
     scene = Scene(name, overrides, folders)
     for mode in Mode:  # what is imported once must not count as the first batch's time
@@ -126,13 +125,14 @@ def rows(figures: Figures) -> list[dict[str, Any]]:
 
 def print_rates(table: list[dict[str, Any]]) -> None:
     """Print a line a scene, mode and number of workers."""
+    loops = (*LOADERS, *LOOPS)
+    head = f"{'scene':<7}{'mode':<12}{'workers':>7}" + "".join(f"{name:>9}" for name in loops)
+    head += "".join(f"{f'ours/{other}':>18}" for other in GOALS)
     print("\nsamples/s by the clock (median), time to the first batch, resident memory")
-    print(f"{'scene':<7}{'mode':<12}{'workers':>7}" + "".join(f"{n:>9}" for n in (*LOADERS, *LOOPS))
-          + f"{'ours/plain':>18}{'ours/bound':>18}{'first s':>9}{'plain s':>9}{'MiB':>7}{'plain':>7}"
-    )  # fmt: skip
+    print(f"{head}{'first s':>9}{'plain s':>9}{'MiB':>7}{'plain':>7}")
     for row in table:
         line = f"{row['scene']:<7}{row['mode']:<12}{row['workers']:>7}"
-        line += "".join(f"{row[name]['rate']['median']:>9.1f}" for name in (*LOADERS, *LOOPS))
+        line += "".join(f"{row[name]['rate']['median']:>9.1f}" for name in loops)
         for other in GOALS:
             ratio = row[f"ours/{other}"]
             line += f"{ratio['median']:>7.2f} ({ratio['least']:.2f}-{ratio['most']:.2f})"
@@ -202,7 +202,8 @@ def main() -> None:
         scale = measure_scale(Path(name) / "scale")
     print("\nby the number of shards and samples")
     for entry in scale:
-        print("  " + ", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in entry.items()))
+        cells = (f"{key.replace('_', ' ')} {value:.4g}" for key, value in entry.items())
+        print("  " + ", ".join(cells))
     found = {"machine": machine(), "goals": GOALS, "rates": table, "scale": scale}
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(found, indent=1) + "\n")

@@ -111,7 +111,7 @@ def bound(scene: Scene, mode: Mode) -> Iterator[Example]:
     """Return endless examples of bytes in memory, decoded as the stream decodes them."""
     make, samples = scene.maker(mode), scene.members(mode)
     for draw in itertools.count():
-        record = decode_record(mode, "0", samples[draw % len(samples)])
+        record = decode_record(mode, "0", samples[draw % len(samples)], lazily=True)
         yield make(record, draw, "s")
 
 
