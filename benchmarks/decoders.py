@@ -23,8 +23,9 @@ from loader_shards import Pictures
 from PIL import Image
 
 from rba.batch import Mode
+from rba.data.encoding import encode_jpeg
 from rba.data.reduction import reduce_picture
-from rba.data.sample import encode_jpeg, pixels
+from rba.data.sample import pixels
 
 SIDES = (512, 1024)
 QUALITY = 95

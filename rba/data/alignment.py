@@ -11,7 +11,8 @@ import numpy as np
 
 from rba.batch import Example
 from rba.data.recipe import Recipe, on_black
-from rba.data.sample import AlignmentRecord
+from rba.data.reduction import largest_reduction, on_grid, reduce_mask, reduced_box
+from rba.data.sample import AlignmentRecord, pixels
 from rba.data.transforms import ColorAugmentation, ColorSettings
 from rba.data.warp import (
     Square,
@@ -19,6 +20,7 @@ from rba.data.warp import (
     between,
     check_range,
     inside_frame,
+    magnification,
     mask_points,
     place_points,
     random_warp,
@@ -93,10 +95,10 @@ class AlignmentExamples:
         size, side = self.recipe.image_size, self.recipe.reference_size
         rng = self.recipe.generator("geometry", draw)
         box = _draw_crop(record, self.settings.crop_scale, rng)
+        box = on_grid(box, largest_reduction(box.width / size))
         frame = self._frame(record, box, rng)
         photo_to_reference = random_warp(self.settings.warp, rng, side) @ square_matrix(frame, side)
 
-        target = resize(crop(record.image, box), size, size)
         content = None
         if record.mask is not None:
             content = resize_mask(crop(record.mask, box, fill=0), size, size)
@@ -105,7 +107,7 @@ class AlignmentExamples:
         photo_to_target = square_matrix(Square(box.x0, box.y0, box.width), size)
         target_to_reference = photo_to_reference @ np.linalg.inv(photo_to_target)
 
-        reference = warp_image(on_black(record.image, record.mask), photo_to_reference, side)
+        target, reference = self._pictures(record, box, photo_to_reference)
         object_mask = np.ones((side, side), bool)
         if record.mask is not None:
             warped = warp_mask(record.mask, photo_to_reference, side)
@@ -132,6 +134,20 @@ class AlignmentExamples:
         points = place_points(self.recipe.image_size)
         depth = points @ target_to_reference[2, :2] + target_to_reference[2, 2]
         return np.where(depth[..., None] > 1e-6, project(points, target_to_reference), np.nan)
+
+    def _pictures(
+        self, record: AlignmentRecord, box: Box, photo_to_reference: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Cut target and reference out of the photo, decoded as large as both need it."""
+        size, side = self.recipe.image_size, self.recipe.reference_size
+        reduction = largest_reduction(
+            min(box.width / size, 1.0 / magnification(photo_to_reference, side))
+        )
+        photo = pixels(record.image, reduction)
+        target = resize(crop(photo, reduced_box(box, reduction)), size, size)
+        mask = None if record.mask is None else reduce_mask(record.mask, reduction)
+        to_reference = photo_to_reference @ np.diag([reduction, reduction, 1.0])
+        return target, warp_image(on_black(photo, mask), to_reference, side)
 
     def _frame(self, record: AlignmentRecord, box: Box, rng: np.random.Generator) -> Square:
         """Return the square of the photo that the reference shows before the warp."""

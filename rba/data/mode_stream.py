@@ -64,7 +64,7 @@ class ModeStream:
         key, dataset, tar = "", self.shards.name, self.shards.entries[shard].name
         try:
             key, members = self.shards.read(shard, index)
-            record = decode_record(self.shards.kind, key, members)
+            record = decode_record(self.shards.kind, key, members, lazily=True)
             require_values(record)
             return self.make(record, draw, self.shards.sample_id(shard, key))
         except RecordError as error:

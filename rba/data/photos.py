@@ -12,10 +12,11 @@ import numpy as np
 
 from rba.data.build.built import Built, Fingerprint
 from rba.data.build.sizes import DroppedError, bounded, fit_mask
+from rba.data.encoding import encode_jpeg, encode_mask
 from rba.data.fetch import is_url, read_file, read_range, read_url
 from rba.data.photo_decode import decode_photo, read_header, whole_jpeg
 from rba.data.photo_lists import Photo
-from rba.data.sample import JPEG_QUALITY, encode_jpeg, encode_json, encode_mask
+from rba.data.sample import JPEG_QUALITY, encode_json
 from rba.data.tar_members import CAPTION, FACTS, IMAGE, MASK
 from rba.errors import InputError
 from rba.pictures import read_mask

@@ -10,7 +10,7 @@ import numpy as np
 from rba.batch import Mode
 from rba.data.drawn_masks import allowed_pixels, draw_masks
 from rba.data.matchfield import MatchField, lattice_points, lattice_spacing, lattice_split, splat
-from rba.data.sample import MATCH_STRIDE, AlignmentRecord, RefinementRecord
+from rba.data.sample import MATCH_STRIDE, AlignmentRecord, RefinementRecord, pixels
 from rba.geometry import Box, crop, mask_box, resize, resize_mask, square_around
 from rba.masks.profile import MaskProfile
 
@@ -87,7 +87,7 @@ def alignment_strip(
     record: AlignmentRecord, profile: MaskProfile, rng: np.random.Generator, masks: int, side: int
 ) -> Strip:
     """Show a photo with its object, and again with artifact masks drawn on it."""
-    first, second = (_Tile(record.image, side, mask) for mask in (None, record.mask))
+    first, second = (_Tile(pixels(record.image), side, mask) for mask in (None, record.mask))
     height, width = record.image.shape[:2]
     facts = [f"{width}x{height}"]
     if record.mask is not None:
@@ -109,7 +109,10 @@ def refinement_strip(
     side: int,
 ) -> Strip:
     """Show a pair with matching points, and again with holes and where they map to."""
-    views = [(record.target, record.target_mask), (record.reference, record.reference_mask)]
+    views = [
+        (pixels(record.target), record.target_mask),
+        (pixels(record.reference), record.reference_mask),
+    ]
     target, reference, hole_tile, region_tile = (
         _Tile(image, side, mask) for image, mask in (*views, *views)
     )

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import TypeAlias
 
+import cv2
 import numpy as np
 
 from rba.draws import keyed_generator
@@ -91,4 +92,4 @@ class Recipe:
 
 def on_black(image: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
     """Show the object of an HxWx3 picture on black where its HxW mask is known."""
-    return image if mask is None else image * mask[..., None].astype(image.dtype)
+    return image if mask is None else cv2.copyTo(image, mask.astype(np.uint8))

@@ -12,7 +12,8 @@ from rba.batch import Example
 from rba.data.alignment import around
 from rba.data.matchfield import MatchField, lattice_points, lattice_spacing, lattice_split, splat
 from rba.data.recipe import Recipe, on_black
-from rba.data.sample import MATCH_STRIDE, RefinementRecord
+from rba.data.reduction import largest_reduction, on_grid, reduce_mask, reduced_box
+from rba.data.sample import MATCH_STRIDE, RefinementRecord, pixels
 from rba.data.transforms import ColorAugmentation, ColorSettings
 from rba.data.warp import (
     Square,
@@ -20,6 +21,7 @@ from rba.data.warp import (
     between,
     check_range,
     inside_frame,
+    magnification,
     place_points,
     random_warp,
     square_matrix,
@@ -107,22 +109,20 @@ class RefinementExamples:
 
     def __call__(self, record: RefinementRecord, draw: int, sample_id: str) -> Example:
         """Make the example of one draw."""
-        size, side = self.recipe.image_size, self.recipe.reference_size
+        side = self.recipe.reference_size
         rng = self.recipe.generator("geometry", draw)
         field = self._field(record)
         box = self._draw_crop(record, field, rng)
-        hole, points = self._draw_hole(record, field, box, draw)
-        matrix = self._frame(record, points, rng)
-        mapped = project(points, matrix) if len(points) else points
-        correspondence, visible = self._draw_correspondence(hole, field, box, matrix, mapped)
+        hole, places = self._draw_hole(record, field, box, draw)
+        matrix = self._frame(record, places[np.isfinite(places[:, 0])], rng)
+        correspondence, visible = self._draw_correspondence(hole, field, box, matrix, places)
 
-        shown = on_black(record.reference, record.reference_mask)
-        reference = warp_image(shown, matrix, side)
+        target = self._target(record, box)
+        reference = self._reference(record, matrix)
         object_mask = np.ones((side, side), bool)
         if record.reference_mask is not None:
             warped = warp_mask(record.reference_mask, matrix, side)
             object_mask = warped if warped.any() else object_mask
-        target = resize(crop(record.target, box), size, size)
         if not self.complete_reference:
             color = self.recipe.generator("color", draw)
             target = self._target_color(target, color)
@@ -151,6 +151,21 @@ class RefinementExamples:
         mapped[known] = project(mapped[known], matrix)
         return mapped.reshape(points.shape)
 
+    def _target(self, record: RefinementRecord, box: Box) -> np.ndarray:
+        """Cut the target out of view A, decoded as large as it needs it."""
+        size = self.recipe.image_size
+        reduction = largest_reduction(box.width / size)
+        view = pixels(record.target, reduction)
+        return resize(crop(view, reduced_box(box, reduction)), size, size)
+
+    def _reference(self, record: RefinementRecord, matrix: np.ndarray) -> np.ndarray:
+        """Warp view B, or its object on black, decoded as large as it needs it."""
+        side = self.recipe.reference_size
+        reduction = largest_reduction(1.0 / magnification(matrix, side))
+        view, mask = pixels(record.reference, reduction), record.reference_mask
+        shown = on_black(view, None if mask is None else reduce_mask(mask, reduction))
+        return warp_image(shown, matrix @ np.diag([reduction, reduction, 1.0]), side)
+
     def _field(self, record: RefinementRecord) -> MatchField | None:
         if record.matches is None:
             return None
@@ -175,7 +190,8 @@ class RefinementExamples:
             middle = (np.array([columns[node], rows[node]]) + 0.5) * MATCH_STRIDE
         start = np.rint(middle + jitter * self.settings.crop_jitter * side - side / 2.0)
         x, y = (int(np.clip(start[i], 0, (width, height)[i] - side)) for i in (0, 1))
-        return Box(x, y, x + side, y + side)
+        grid = largest_reduction(side / self.recipe.image_size)
+        return on_grid(Box(x, y, x + side, y + side), grid)
 
     def _draw_hole(
         self, record: RefinementRecord, field: MatchField | None, box: Box, draw: int
@@ -183,7 +199,8 @@ class RefinementExamples:
         """Draw the artifact mask where matches are.
 
         Returns:
-            The HxW mask, and where its matched pixels lie on view B, [N, 2] in pixels.
+            The HxW mask, and where its N pixels lie on view B, [N, 2] in pixels; NaN where they
+            have no match, no rows where no pixel of the view has one.
         """
         size = self.recipe.image_size
         rng = self.recipe.generator("mask", draw)
@@ -194,17 +211,16 @@ class RefinementExamples:
             return self.recipe.draw_mask(rng, inside), np.empty((0, 2))
         matched = _covered(field, box, size)
         both = matched if inside is None else matched & inside
-        best, best_points, best_share = np.zeros((size, size), bool), np.empty((0, 2)), -1.0
+        best, best_places, best_share = np.zeros((size, size), bool), np.empty((0, 2)), -1.0
         for _ in range(self.settings.mask_attempts):
             hole = self.recipe.draw_mask(rng, both if both.any() else inside)
-            mapped = field(_to_view(lattice_points(hole, 1), box, size))
-            points = mapped[np.isfinite(mapped).all(axis=1)]
-            share = len(points) / len(mapped)
+            places = field(_to_view(lattice_points(hole, 1), box, size))
+            share = float(np.isfinite(places[:, 0]).mean())
             if share > best_share:
-                best, best_points, best_share = hole, points, share
+                best, best_places, best_share = hole, places, share
             if share >= self.settings.min_matched:
                 break
-        return best, best_points
+        return best, best_places
 
     def _frame(
         self, record: RefinementRecord, points: np.ndarray, rng: np.random.Generator
@@ -222,7 +238,7 @@ class RefinementExamples:
         if not len(points):
             return warp @ square_matrix(around(whole, room), side)
         # A few wrong matches must not blow the region up.
-        low, high = np.quantile(points, 0.01, axis=0), np.quantile(points, 0.99, axis=0)
+        low, high = np.quantile(points, (0.01, 0.99), axis=0)
         smallest = self.settings.min_region * max(whole.width, whole.height)
         length = max(float((high - low).max()) * (1.0 + 2.0 * margin), smallest, 1.0)
         x, y = (low + high) / 2.0 - length / 2.0 + jitter * length
@@ -234,19 +250,22 @@ class RefinementExamples:
         field: MatchField | None,
         box: Box,
         matrix: np.ndarray,
-        mapped: np.ndarray,
+        places: np.ndarray,
     ) -> tuple[np.ndarray, float]:
         """Return the soft mask on the reference, and the share of the hole that is seen there."""
         side = self.recipe.reference_size
-        if field is None or not len(mapped):
+        known = np.isfinite(places[:, 0])
+        if field is None or not known.any():
             return np.zeros((side, side), np.float32), 0.0
-        visible = float(inside_frame(mapped, side).sum()) / float(hole.sum())
-        centres = field(_to_view(lattice_points(hole, 1), box, hole.shape[0]))
-        spacing = lattice_spacing(hole, project(centres, matrix))
-        split = lattice_split(len(centres), spacing)
-        points = field(_to_view(lattice_points(hole, split), box, hole.shape[0]))
-        points = points[np.isfinite(points).all(axis=1)]
-        return splat(project(points, matrix), side, spacing / split), visible
+        mapped = np.full_like(places, np.nan)
+        mapped[known] = project(places[known], matrix)
+        visible = float(inside_frame(mapped, side).sum()) / len(places)
+        spacing = lattice_spacing(hole, mapped)
+        split = lattice_split(len(places), spacing)
+        if split > 1:
+            finer = field(_to_view(lattice_points(hole, split), box, hole.shape[0]))
+            mapped = project(finer[np.isfinite(finer[:, 0])], matrix)
+        return splat(mapped, side, spacing / split), visible
 
 
 def _object_box(mask: np.ndarray | None, height: int, width: int) -> Box:

@@ -11,6 +11,9 @@ import cv2
 import numpy as np
 
 from rba.batch import Mode
+from rba.data.encoding import encode_array, encode_jpeg, encode_mask
+from rba.data.jpeg import DamagedJpegError, Jpeg
+from rba.data.reduction import reduce_picture
 
 SCHEMA_VERSION = 1
 MEMBER_SUFFIXES = frozenset({"jpg", "png", "json", "npy"})
@@ -37,6 +40,8 @@ _DECODER_ERRORS = (
     ValueError, TypeError, SyntaxError, RecursionError, OverflowError, MemoryError, EOFError,
     tokenize.TokenError, cv2.error,
 )  # fmt: skip
+Picture: TypeAlias = np.ndarray | Jpeg
+"""HxWx3 uint8 RGB, or the JPEG that holds it; `pixels` gives the pixels of both."""
 
 
 class RecordError(ValueError):
@@ -61,32 +66,37 @@ class AlignmentRecord:
 
     Attributes:
         key: Name within the shard.
-        image: HxWx3 uint8 RGB.
+        image: The photo.
         mask: HxW bool, the object, or None where unknown.
         metadata: JSON-serialisable facts (source, licence, author ...).
     """
 
     key: str
-    image: np.ndarray
+    image: Picture
     mask: np.ndarray | None
     metadata: Mapping[str, Any]
 
     def encode(self, quality: int = JPEG_QUALITY) -> dict[str, bytes]:
         """Return the members as bytes; ``quality`` is the JPEG quality, 1 to 100."""
-        members = {"jpg": encode_jpeg(self.image, quality), "json": encode_json(self.metadata)}
+        members = {
+            "jpg": encode_jpeg(pixels(self.image), quality),
+            "json": encode_json(self.metadata),
+        }
         if self.mask is not None:
             members["mask.png"] = encode_mask(self.mask)
         return members
 
     @classmethod
-    def decode(cls, key: str, members: Mapping[str, bytes]) -> "AlignmentRecord":
-        """Rebuild the record from its members.
+    def decode(
+        cls, key: str, members: Mapping[str, bytes], *, lazily: bool = False
+    ) -> "AlignmentRecord":
+        """Rebuild the record from its members; ``lazily`` leaves pictures as `Jpeg`.
 
         Raises:
             RecordError: If a member is missing, foreign, unreadable or of another size.
         """
         check_members(members)
-        image = _decode_jpeg(members, "jpg")
+        image = _decode_jpeg(members, "jpg", lazily)
         mask = _decode_mask(members, "mask.png", image)
         return cls(key=key, image=image, mask=mask, metadata=_decode_json(members))
 
@@ -100,8 +110,8 @@ class RefinementRecord:
 
     Attributes:
         key: Name within the shard.
-        target: HxWx3 uint8 RGB, view A.
-        reference: hxwx3 uint8 RGB, view B.
+        target: View A.
+        reference: View B.
         target_mask: HxW bool, the object, or None.
         reference_mask: hxw bool, the object, or None.
         matches: float16 [ceil(H/8), ceil(W/8), 3] over the target, node (i, j) at pixel
@@ -111,8 +121,8 @@ class RefinementRecord:
     """
 
     key: str
-    target: np.ndarray
-    reference: np.ndarray
+    target: Picture
+    reference: Picture
     target_mask: np.ndarray | None
     reference_mask: np.ndarray | None
     matches: np.ndarray | None
@@ -121,8 +131,8 @@ class RefinementRecord:
     def encode(self, quality: int = JPEG_QUALITY) -> dict[str, bytes]:
         """Return the members as bytes; ``quality`` is the JPEG quality, 1 to 100."""
         members = {
-            "target.jpg": encode_jpeg(self.target, quality),
-            "reference.jpg": encode_jpeg(self.reference, quality),
+            "target.jpg": encode_jpeg(pixels(self.target), quality),
+            "reference.jpg": encode_jpeg(pixels(self.reference), quality),
             "json": encode_json(self.metadata),
         }
         if self.target_mask is not None:
@@ -130,19 +140,21 @@ class RefinementRecord:
         if self.reference_mask is not None:
             members["reference_mask.png"] = encode_mask(self.reference_mask)
         if self.matches is not None:
-            members["matches.npy"] = _encode_array(self.matches.astype(np.float16))
+            members["matches.npy"] = encode_array(self.matches.astype(np.float16))
         return members
 
     @classmethod
-    def decode(cls, key: str, members: Mapping[str, bytes]) -> "RefinementRecord":
-        """Rebuild the record from its members.
+    def decode(
+        cls, key: str, members: Mapping[str, bytes], *, lazily: bool = False
+    ) -> "RefinementRecord":
+        """Rebuild the record from its members; ``lazily`` leaves pictures as `Jpeg`.
 
         Raises:
             RecordError: If a member is missing, foreign, unreadable or of another size.
         """
         check_members(members)
-        target = _decode_jpeg(members, "target.jpg")
-        reference = _decode_jpeg(members, "reference.jpg")
+        target = _decode_jpeg(members, "target.jpg", lazily)
+        reference = _decode_jpeg(members, "reference.jpg", lazily)
         return cls(
             key=key,
             target=target,
@@ -157,21 +169,47 @@ class RefinementRecord:
 Record: TypeAlias = AlignmentRecord | RefinementRecord
 
 
-def decode_record(kind: Mode, key: str, members: Mapping[str, bytes]) -> Record:
+def decode_record(
+    kind: Mode, key: str, members: Mapping[str, bytes], *, lazily: bool = False
+) -> Record:
     """Decode the record of a shard set's kind.
+
+    Args:
+        kind: Of the shard set.
+        key: Name within the shard.
+        members: Suffix -> bytes.
+        lazily: Leave pictures as `Jpeg`, whose damage shows when their pixels are asked for.
 
     Raises:
         RecordError: If the members do not form such a record.
     """
     record = AlignmentRecord if kind is Mode.ALIGNMENT else RefinementRecord
     try:
-        return record.decode(key, members)
+        return record.decode(key, members, lazily=lazily)
     except RecordError:
         raise
     except _DECODER_ERRORS as error:
-        raise RecordError(
-            "a member cannot be decoded", f"{type(error).__name__}: {error}"
-        ) from error
+        raise _undecodable(error) from error
+
+
+def _undecodable(error: Exception) -> RecordError:
+    return RecordError("a member cannot be decoded", f"{type(error).__name__}: {error}")
+
+
+def pixels(picture: Picture, reduction: int = 1) -> np.ndarray:
+    """Return a picture's pixels, HxWx3 uint8 RGB, at 1/reduction of its size (1, 2, 4 or 8).
+
+    Raises:
+        RecordError: If it is a JPEG that is damaged.
+    """
+    if isinstance(picture, np.ndarray):
+        return reduce_picture(picture, reduction)
+    try:
+        return picture.pixels(reduction)
+    except DamagedJpegError as error:
+        raise RecordError(error.reason, error.detail) from error
+    except _DECODER_ERRORS as error:
+        raise _undecodable(error) from error
 
 
 def match_grid_shape(height: int, width: int) -> tuple[int, int]:
@@ -191,32 +229,10 @@ def check_members(members: Mapping[str, bytes]) -> None:
             raise RecordError(f"member {name!r} is refused: only {allowed} are read, never pickles")
 
 
-def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
-    """Return HxWx3 uint8 RGB as a JPEG."""
-    done, data = cv2.imencode(
-        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
-    )
-    assert done
-    return data.tobytes()
-
-
-def encode_mask(mask: np.ndarray) -> bytes:
-    """Return HxW bool as a PNG of 0 and 255."""
-    done, data = cv2.imencode(".png", mask.astype(np.uint8) * 255)
-    assert done
-    return data.tobytes()
-
-
 def encode_json(metadata: Mapping[str, Any]) -> bytes:
     """Return facts as UTF-8 JSON with sorted keys and the schema's version."""
     facts = {**metadata, "schema": SCHEMA_VERSION}
     return json.dumps(facts, sort_keys=True, ensure_ascii=False).encode()
-
-
-def _encode_array(array: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, array, allow_pickle=False)
-    return stream.getvalue()
 
 
 def _member(members: Mapping[str, bytes], name: str) -> bytes:
@@ -225,18 +241,15 @@ def _member(members: Mapping[str, bytes], name: str) -> bytes:
     return members[name]
 
 
-def _decode_jpeg(members: Mapping[str, bytes], name: str) -> np.ndarray:
-    data = _member(members, name)
-    # OpenCV fills the rest of a truncated file with grey and says so on stderr only.
-    if not data.rstrip(b"\0").endswith(b"\xff\xd9"):
-        raise RecordError(f"member {name!r} is not a whole JPEG", f"{len(data)} bytes")
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        raise RecordError(f"member {name!r} is not a readable JPEG", f"{len(data)} bytes")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+def _decode_jpeg(members: Mapping[str, bytes], name: str, lazily: bool) -> Picture:
+    try:
+        picture = Jpeg(_member(members, name), f"member {name!r}")
+        return picture if lazily else picture.pixels()
+    except DamagedJpegError as error:
+        raise RecordError(error.reason, error.detail) from error
 
 
-def _decode_mask(members: Mapping[str, bytes], name: str, image: np.ndarray) -> np.ndarray | None:
+def _decode_mask(members: Mapping[str, bytes], name: str, image: Picture) -> np.ndarray | None:
     if name not in members:
         return None
     data = members[name]
@@ -263,7 +276,7 @@ def _decode_json(members: Mapping[str, bytes]) -> dict[str, Any]:
     return facts
 
 
-def _decode_matches(members: Mapping[str, bytes], target: np.ndarray) -> np.ndarray | None:
+def _decode_matches(members: Mapping[str, bytes], target: Picture) -> np.ndarray | None:
     if "matches.npy" not in members:
         return None
     try:
