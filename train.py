@@ -28,8 +28,8 @@ def train(config: DictConfig) -> None:
     from lightning.pytorch import seed_everything
 
     from rba.models.model_directory import load_weights
+    from rba.training import check, start_check
     from rba.training import run as running
-    from rba.training.check import on_meta, require_fitting_parts, require_fitting_start
     from rba.training.run_folder import RunFolder
 
     run = RunFolder.named(config.runs_folder, config.run_name)
@@ -38,18 +38,18 @@ def train(config: DictConfig) -> None:
     data = build(config.data)
     data.check(num_devices=devices)
     bare = without_sources(config.model.network)
-    shapes: Any = on_meta(lambda: build(bare))
-    outline = build_module(config, shapes)
-    require_fitting_start(shapes, start, plain(config))
+    facts = running.checkpoint_facts(plain(config), data)
+    shapes: Any = check.on_meta(lambda: build(bare))
+    outline = build_module(config, shapes, facts)
+    start_check.require_fitting_start(shapes, start, facts)
     sources = config.model.network if start is None and config.init_from is None else bare
     require_sources(sources)
     callbacks = [build(part) for part in config.callbacks.values()]
     loggers = [build(part) for part in config.logger.values()]
-    require_fitting_parts(shapes, config.model.image_size, config.per_device_batch)
+    check.require_fitting_parts(shapes, config.model.image_size, config.per_device_batch)
     if config.check:
         print(running.describe(outline, data, plain(config), devices, start))
         return
-
     trainer = running.make_trainer(
         plain(config.trainer),
         callbacks=callbacks,
@@ -65,11 +65,12 @@ def train(config: DictConfig) -> None:
     network = build(sources)
     if start is None and config.init_from is not None:
         load_weights(network, config.init_from)
-    trainer.fit(build_module(config, network), datamodule=data, ckpt_path=start, weights_only=True)
+    module = build_module(config, network, facts)
+    trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
 
 
-def build_module(config: DictConfig, network: Any) -> Any:
-    """Wire the LightningModule around a network."""
+def build_module(config: DictConfig, network: Any, facts: dict[str, Any]) -> Any:
+    """Wire the LightningModule around a network; its checkpoints keep the facts."""
     from rba.training.module import RefineByAlignModule
 
     return RefineByAlignModule(
@@ -81,7 +82,7 @@ def build_module(config: DictConfig, network: Any) -> Any:
         warmup_steps=config.optimizer.warmup_steps,
         seed=config.seed,
         validation=build(config.validation),
-        facts={"config": plain(config), "image_size": config.model.image_size},
+        facts=facts,
     )
 
 

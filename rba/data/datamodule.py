@@ -1,6 +1,5 @@
 """The LightningDataModule of the alternating stream: all that the data knows of Lightning."""
 
-import dataclasses
 import functools
 import logging
 from collections.abc import Mapping
@@ -11,18 +10,17 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from rba.batch import Batch, Mode
-from rba.data.alignment import AlignmentExamples, AlignmentSettings
 from rba.data.alternation import ModePattern
-from rba.data.curriculum import Curriculum, CurriculumExamples
-from rba.data.mode_stream import ExampleMaker, ModeStream
-from rba.data.order import SampleOrder
+from rba.data.curriculum import Curriculum
 from rba.data.recipe import MaskSettings, ProfileMasks, Recipe
-from rba.data.refinement import RefinementExamples, RefinementSettings
-from rba.data.shards import ShardSet
+from rba.data.set_description import describe_sets, epochs_by_set, set_warnings
+from rba.data.shard_choice import ShardChoiceSets, open_choice
 from rba.data.sources import AlignmentSource, LoaderSettings, RefinementSource
 from rba.data.storage.room import require_room
 from rba.data.storage.settings import StorageSettings
 from rba.data.stream import AlternatingStream, BatchSplit, StepSampler, start_worker
+from rba.data.stream_building import StreamBuilder
+from rba.data.stream_facts import stream_facts
 from rba.data.validation import ValidationSet
 from rba.errors import InputError
 
@@ -70,13 +68,13 @@ class AlternatingDataModule(LightningDataModule):
         self.seed = seed
 
     @functools.cached_property
-    def train_shards(self) -> dict[Mode, ShardSet]:
-        """The shards of each mode that the pattern uses."""
+    def train_shards(self) -> dict[Mode, ShardChoiceSets]:
+        """The sets of shards of each mode that the pattern uses."""
         return self._open_train_shards()
 
     @functools.cached_property
-    def validation_shards(self) -> dict[Mode, ShardSet]:
-        """The validation shards of each mode that has some."""
+    def validation_shards(self) -> dict[Mode, ShardChoiceSets]:
+        """The sets of validation shards of each mode that has some."""
         return self._open_validation_shards()
 
     @functools.cached_property
@@ -96,52 +94,37 @@ class AlternatingDataModule(LightningDataModule):
         self.accumulation(num_devices)
         for mode in self.train_shards | self.validation_shards:
             self._recipe(mode)
-        sources, sets = self._sources(), (self.train_shards, self.validation_shards)
-        read = [(s, sources[mode].shuffle_window) for opened in sets for mode, s in opened.items()]
-        require_room([(s.folder, s.entries, window) for s, window in read], self.storage)
-        for mode, shards in self.train_shards.items():
-            if len(shards) < self.loader.global_batch:
-                _log.warning(
-                    "the %s shards hold %d samples, fewer than a global batch of %d: some batches "
-                    "hold a sample twice", mode.value, len(shards), self.loader.global_batch,
-                )  # fmt: skip
-            validation = self.validation_shards.get(mode)
-            shared = shards.paths() & validation.paths() if validation else None
-            if shared:
-                _log.warning(
-                    "%s is in data.%s.shards and in its validation_shards: validation would "
-                    "measure samples that were trained on", min(shared), mode.value,
-                )  # fmt: skip
+        sources, opened = self._sources(), (self.train_shards, self.validation_shards)
+        read = [
+            (shards.folder, shards.entries, sources[mode].shuffle_window)
+            for by_mode in opened
+            for mode, chosen in by_mode.items()
+            for shards in chosen.sets
+        ]
+        require_room(read, self.storage)
+        for warning in set_warnings(self.train_shards, self.validation_shards, self.loader):
+            _log.warning("%s", warning)
 
     def setup(self, stage: str) -> None:
         """Tell the trainer not to validate where there is nothing to validate on."""
         if stage == "fit" and not self.validation_shards:
             self._trainer().limit_val_batches = 0  # an empty list of loaders draws a warning
 
-    def describe(self) -> dict[str, dict[str, Any]]:
-        """Return by mode what would be read: data set, shards, samples, batches an epoch."""
-        return {
-            mode.value: {
-                "dataset": shards.name,
-                "shards": len(shards.entries),
-                "samples": len(shards),
-                "batches_per_epoch": len(shards) / self.loader.global_batch,
-                "validation_samples": self._num_validation(mode),
-            }
-            for mode, shards in self.train_shards.items()
-        }
+    def describe(self) -> dict[str, Any]:
+        """Return by mode and set what would be read (see `describe_sets`)."""
+        return describe_sets(self.train_shards, self.validation_shards, self.loader)
 
     def epochs(self, step: int) -> dict[str, float]:
-        """Return the epochs of each mode that lie before optimiser step ``step``.
-
-        "Epoch" has no meaning for two sets together (method: Training).
-        """
-        return {
-            mode.value: self.pattern.earlier_steps(step, mode)
-            * self.loader.global_batch
-            / len(shards)
-            for mode, shards in self.train_shards.items()
+        """Return the epochs of each set that lie before optimiser step ``step``."""
+        samples = {
+            mode: self.pattern.earlier_steps(step, mode) * self.loader.global_batch for mode in Mode
         }
+        return epochs_by_set(self.train_shards, samples)
+
+    def stream_facts(self) -> dict[str, Any]:
+        """Return what the stream depends on beside the step, in plain containers."""
+        windows = {mode: source.shuffle_window for mode, source in self._sources().items()}
+        return stream_facts(self.train_shards, windows, self.loader.node_parts)
 
     def accumulation(self, world_size: int) -> int:
         """Return the micro-batches of one optimiser step on each of ``world_size`` ranks.
@@ -154,8 +137,8 @@ class AlternatingDataModule(LightningDataModule):
     def stream(self, world_size: int = 1, rank: int = 0) -> AlternatingStream:
         """Return the training stream of one rank: item m is its micro-batch m since step 0."""
         streams = {
-            mode: self._mode_stream(shards, validation=False)
-            for mode, shards in self.train_shards.items()
+            mode: self._builder(mode).training(chosen, self.curriculum, self.loader.node_parts)
+            for mode, chosen in self.train_shards.items()
         }
         return AlternatingStream(
             streams,
@@ -178,21 +161,24 @@ class AlternatingDataModule(LightningDataModule):
         return self._data_loader(stream, StepSampler(trainer.global_step * accumulation))
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
-        """Return one finite loader for each mode that has validation shards."""
+        """Return one finite loader for each set of validation shards."""
         trainer = self._trainer()
-        return [
-            self._data_loader(
-                ValidationSet(
-                    self._mode_stream(shards, validation=True),
-                    self.loader.num_validation_samples,
-                    self.loader.per_device_batch,
-                    trainer.world_size,
-                    trainer.global_rank,
-                ),
-                None,
-            )
-            for shards in self.validation_shards.values()
+        streams = [
+            stream
+            for mode, chosen in self.validation_shards.items()
+            for stream in self._builder(mode, validation=True).validation(chosen)
         ]
+        sets = [
+            ValidationSet(
+                stream,
+                self.loader.num_validation_samples,
+                self.loader.per_device_batch,
+                trainer.world_size,
+                trainer.global_rank,
+            )
+            for stream in streams
+        ]
+        return [self._data_loader(validation, None) for validation in sets]
 
     def _trainer(self) -> Any:
         trainer: Any = self.trainer
@@ -215,27 +201,29 @@ class AlternatingDataModule(LightningDataModule):
             collate_fn=_whole_batch,
             worker_init_fn=start_worker,
             prefetch_factor=self.loader.prefetch if workers else None,
-            persistent_workers=workers > 0,
+            persistent_workers=self.loader.persistent_workers and workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
 
-    def _open_train_shards(self) -> dict[Mode, ShardSet]:
-        opened: dict[Mode, ShardSet] = {}
+    def _open_train_shards(self) -> dict[Mode, ShardChoiceSets]:
+        opened: dict[Mode, ShardChoiceSets] = {}
         for mode, source in self._sources().items():
+            key = f"data.{mode.value}.shards"
             if not self.pattern.uses(mode):
                 continue
-            if not source.shards:
+            if source.shards is None or source.shards == "":
                 raise InputError(
-                    f"data.{mode.value}.shards is not set, but the alternation uses "
-                    f"{mode.value} batches; give data.{mode.value}.shards=PATTERN or "
-                    f"alternation.{mode.value}=0"
+                    f"{key} is not set, but the alternation uses {mode.value} batches; give "
+                    f"{key}=PATTERN or alternation.{mode.value}=0"
                 )
-            opened[mode] = ShardSet.open(source.shards, mode, self.storage)
+            opened[mode] = open_choice(source.shards, mode, key, self.storage)
         return opened
 
-    def _open_validation_shards(self) -> dict[Mode, ShardSet]:
+    def _open_validation_shards(self) -> dict[Mode, ShardChoiceSets]:
         return {
-            mode: ShardSet.open(source.validation_shards, mode, self.storage)
+            mode: open_choice(
+                source.validation_shards, mode, f"data.{mode}.validation_shards", self.storage
+            )
             for mode, source in self._sources().items()
             if source.validation_shards
         }
@@ -243,16 +231,13 @@ class AlternatingDataModule(LightningDataModule):
     def _sources(self) -> dict[Mode, AlignmentSource | RefinementSource]:
         return {Mode.ALIGNMENT: self.alignment, Mode.REFINEMENT: self.refinement}
 
-    def _num_validation(self, mode: Mode) -> int:
-        shards = self.validation_shards.get(mode)
-        return min(len(shards), self.loader.num_validation_samples) if shards else 0
-
     def _split(self, world_size: int, rank: int) -> BatchSplit:
         return BatchSplit(
             global_batch=self.loader.global_batch,
             per_device_batch=self.loader.per_device_batch,
             world_size=world_size,
             rank=rank,
+            parts=self.loader.node_parts,
         )
 
     def _recipe(self, mode: Mode, *, validation: bool = False) -> Recipe:
@@ -264,35 +249,9 @@ class AlternatingDataModule(LightningDataModule):
             namespace=f"validation-{mode.value}" if validation else mode.value,
         )
 
-    def _mode_stream(self, shards: ShardSet, *, validation: bool) -> ModeStream:
-        mode = shards.kind
-        recipe, source = self._recipe(mode, validation=validation), self._sources()[mode]
-        maker = functools.partial(_examples, source.settings, recipe, self.mask_source)
-        make: ExampleMaker
-        if validation:
-            make = maker(1.0, 1.0, complete_reference=True)
-        else:
-            make = CurriculumExamples(self.curriculum, maker)
-        order = SampleOrder(recipe.seed, recipe.namespace, shards.sizes, source.shuffle_window)
-        return ModeStream(shards, order, make)
-
-
-def _examples(
-    settings: AlignmentSettings | RefinementSettings,
-    recipe: Recipe,
-    masks: ProfileMasks,
-    difficulty: float,
-    area_factor: float,
-    *,
-    complete_reference: bool = False,
-) -> ExampleMaker:
-    """Make the examples of one difficulty (see `Curriculum`)."""
-    recipe = dataclasses.replace(recipe, masks=masks.scaled(area_factor))
-    if isinstance(settings, AlignmentSettings):
-        return AlignmentExamples(settings.eased(difficulty), recipe)
-    return RefinementExamples(
-        settings.eased(difficulty), recipe, complete_reference=complete_reference
-    )
+    def _builder(self, mode: Mode, *, validation: bool = False) -> StreamBuilder:
+        recipe = self._recipe(mode, validation=validation)
+        return StreamBuilder(self._sources()[mode], recipe, self.mask_source)
 
 
 def _whole_batch(batch: Any) -> Any:

@@ -31,7 +31,7 @@ class ModeStream:
     Args:
         shards: Where the records lie.
         order: Which record a position has.
-        make: Turns a record into an example; the draw number is the position.
+        make: Turns a record into an example.
     """
 
     def __init__(self, shards: ShardSet, order: SampleOrder, make: ExampleMaker) -> None:
@@ -39,8 +39,12 @@ class ModeStream:
         self.order = order
         self.make = make
 
-    def example(self, position: int) -> Example:
+    def example(self, position: int, draw: int | None = None) -> Example:
         """Return the example at a position of the stream, with the bad samples it stands in for.
+
+        Args:
+            position: Of the order.
+            draw: Its draw number, where that is not the position.
 
         Raises:
             TooManyBadSamplesError: If there is no good one among those that follow.
@@ -48,12 +52,13 @@ class ModeStream:
         """
         self.shards.will_need(self.order.coming_shards(position), position % self.order.parts)
         replaced: list[BadSample] = []
+        draw = position if draw is None else draw
         step = self.order.parts  # the same part's next, whose shard is open
         # Any 2 n - 1 places in a row hold a whole epoch of n samples.
         reach = max(min(_MAX_IN_A_ROW, 2 * len(self.shards) // step), 1)
         for candidate in range(position, position + reach * step, step):
             place = self.order.place(candidate)
-            found = self._attempt(place.shard, place.index, position)
+            found = self._attempt(place.shard, place.index, draw)
             if isinstance(found, Example):
                 return dataclasses.replace(found, replaced=tuple(replaced)) if replaced else found
             replaced.append(found)

@@ -5,6 +5,7 @@ import dataclasses
 from rba.data.alignment import AlignmentSettings
 from rba.data.order import DEFAULT_WINDOW
 from rba.data.refinement import RefinementSettings
+from rba.data.shard_choice import ShardChoice
 from rba.errors import InputError
 
 
@@ -13,8 +14,8 @@ class AlignmentSource:
     """The alignment mode's shards and how they become examples.
 
     Attributes:
-        shards: Folder, manifest or pattern of tars; None where the mode is not used.
-        validation_shards: The same for validation, or None.
+        shards: One or several sets of shards (see `ShardChoice`); None where the mode is not used.
+        validation_shards: The same for validation, or None; weights mean nothing there.
         settings: How a photo becomes an example.
         shuffle_window: Shards that are shuffled together.
 
@@ -22,8 +23,8 @@ class AlignmentSource:
         InputError: If the window is below 1.
     """
 
-    shards: str | None
-    validation_shards: str | None = None
+    shards: ShardChoice | None
+    validation_shards: ShardChoice | None = None
     settings: AlignmentSettings = dataclasses.field(default_factory=AlignmentSettings)
     shuffle_window: int = DEFAULT_WINDOW
 
@@ -35,8 +36,8 @@ class AlignmentSource:
 class RefinementSource:
     """The refinement mode's shards and how they become examples; fields as `AlignmentSource`."""
 
-    shards: str | None
-    validation_shards: str | None = None
+    shards: ShardChoice | None
+    validation_shards: ShardChoice | None = None
     settings: RefinementSettings = dataclasses.field(default_factory=RefinementSettings)
     shuffle_window: int = DEFAULT_WINDOW
 
@@ -59,7 +60,10 @@ class LoaderSettings:
         image_size: Side of targets in pixels.
         reference_size: Side of references in pixels.
         num_workers: Loader processes a rank; 0 loads in the training process.
+        persistent_workers: Keep validation's loader processes between validations.
         prefetch: Micro-batches that each worker makes ahead.
+        node_parts: In how many parts the shards of an epoch are dealt, so that each node reads its
+            own: the number of nodes, or a multiple of it; 1 = every node reads all shards.
         num_validation_samples: Validation samples a shard set, at most.
         shuffle_references: Give each training example the reference of its neighbour in the
             micro-batch: a control that cannot learn to use references.
@@ -73,7 +77,9 @@ class LoaderSettings:
     image_size: int
     reference_size: int
     num_workers: int = 0
+    persistent_workers: bool = True
     prefetch: int = 2
+    node_parts: int = 1
     num_validation_samples: int = 64
     shuffle_references: bool = False
 
@@ -83,6 +89,12 @@ class LoaderSettings:
                 f"data.shuffle_references=true needs a neighbour, but per_device_batch="
                 f"{self.per_device_batch}; give at least 2"
             )
-        for name, least in (("num_workers", 0), ("prefetch", 1), ("num_validation_samples", 1)):
+        least_values = {
+            "num_workers": 0,
+            "prefetch": 1,
+            "num_validation_samples": 1,
+            "node_parts": 1,
+        }
+        for name, least in least_values.items():
             if getattr(self, name) < least:
                 raise InputError(f"data.{name}={getattr(self, name)}; give at least {least}")

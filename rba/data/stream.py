@@ -1,12 +1,14 @@
 """The alternating stream: micro-batch m of a rank as a pure function of m. It keeps no state.
 
-``global_batch`` samples form the batch of one optimiser step. Micro-batch i of rank r takes the
-slots ``(i * world_size + r) * B`` to ``... + B`` of it (B a rank's micro-batch), so that the step's
-samples are the same however many ranks, micro-batches and loader workers there are.
+``global_batch`` samples form the batch of one optimiser step: the next so many positions of the
+mode's stream. Rank r takes the r-th of equal runs of its slots, micro-batch i the i-th run of B of
+these, so that the step's samples are the same however many ranks, micro-batches and loader workers
+there are. With P parts (see `SampleOrder`) the first of P runs of slots are part 0's positions, so
+that ranks of one node read one part.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import cv2
 import numpy as np
@@ -14,6 +16,7 @@ from torch.utils.data import Dataset, Sampler
 
 from rba.batch import Batch, Example, Mode
 from rba.data.alternation import ModePattern
+from rba.data.mixed_stream import MixedStream
 from rba.data.mode_stream import ModeStream
 from rba.errors import InputError
 
@@ -27,27 +30,35 @@ class BatchSplit:
         per_device_batch: Samples of one micro-batch of one rank.
         world_size: Number of ranks.
         rank: This rank.
+        parts: Parts of the shards' orders.
 
     Raises:
-        InputError: If the global batch is not a multiple of world size times micro-batch.
+        InputError: If the global batch is not a multiple of world size times micro-batch, or of
+            the parts.
     """
 
     global_batch: int
     per_device_batch: int
     world_size: int = 1
     rank: int = 0
+    parts: int = 1
 
     def __post_init__(self) -> None:
         for name in ("global_batch", "per_device_batch"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}={getattr(self, name)}; give at least 1")
         together = self.world_size * self.per_device_batch
-        if self.global_batch % together:
-            lower = self.global_batch // together * together
-            choices = [str(value) for value in (lower, lower + together) if value]
+        what = f"{self.world_size} ranks x per_device_batch={self.per_device_batch}"
+        self._require_multiple(together, what)
+        self._require_multiple(self.parts, f"data.node_parts={self.parts}")
+
+    def _require_multiple(self, divisor: int, what: str) -> None:
+        if self.global_batch % divisor:
+            lower = self.global_batch // divisor * divisor
+            choices = [str(value) for value in (lower, lower + divisor) if value]
             raise InputError(
-                f"global_batch={self.global_batch} is not a multiple of {self.world_size} ranks x "
-                f"per_device_batch={self.per_device_batch}; the nearest are {' and '.join(choices)}"
+                f"global_batch={self.global_batch} is not a multiple of {what}; the nearest are "
+                f"{' and '.join(choices)}"
             )
 
     @property
@@ -55,10 +66,13 @@ class BatchSplit:
         """Micro-batches of one optimiser step on each rank."""
         return self.global_batch // (self.world_size * self.per_device_batch)
 
-    def slots(self, micro: int) -> range:
-        """Return this rank's slots of the global batch in its micro-batch number ``micro``."""
-        start = (micro * self.world_size + self.rank) * self.per_device_batch
-        return range(start, start + self.per_device_batch)
+    def offsets(self, micro: int) -> list[int]:
+        """Return which of the global batch's positions this rank's micro-batch ``micro`` takes."""
+        start = self.rank * self.accumulation * self.per_device_batch
+        start += micro * self.per_device_batch
+        share = self.global_batch // self.parts
+        slots = range(start, start + self.per_device_batch)
+        return [slot % share * self.parts + slot // share for slot in slots]
 
 
 class AlternatingStream(Dataset[Batch]):
@@ -73,7 +87,7 @@ class AlternatingStream(Dataset[Batch]):
 
     def __init__(
         self,
-        streams: dict[Mode, ModeStream],
+        streams: Mapping[Mode, ModeStream | MixedStream],
         pattern: ModePattern,
         split: BatchSplit,
         *,
@@ -89,7 +103,7 @@ class AlternatingStream(Dataset[Batch]):
         mode = self.pattern.mode(step)
         first = self.pattern.mode_step(step) * self.split.global_batch
         stream = self.streams[mode]
-        examples = [stream.example(first + slot) for slot in self.split.slots(micro)]
+        examples = [stream.example(first + offset) for offset in self.split.offsets(micro)]
         if self.shuffle_references:
             examples = _with_neighbours_references(examples)
         return Batch.collate(mode, examples)

@@ -23,6 +23,7 @@ class TrainSettings:
     per_device_batch: int
     validate_every_n_steps: int
     resume: str | None
+    accept_changes: list[str]
     init_from: str | None
     check: bool
     record_samples: bool

@@ -4,8 +4,6 @@
 # pyright: reportPrivateUsage=false
 
 import copy
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,8 +11,6 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from rba.errors import InputError
-from rba.models.checkpoint import CHECKPOINT_KEY, read_checkpoint, require_same_network
-from rba.models.model_directory import require_same_architecture
 from rba.models.network import PARTS, RefinementNetwork
 from rba.training.optim import count_parameters
 
@@ -92,41 +88,6 @@ def require_fitting_parts(network: RefinementNetwork, image_size: int, batch: in
             f"the parts of model.network do not work together at image_size={image_size} and "
             f"reference_size={side}: {str(error).splitlines()[0]}"
         ) from error
-
-
-def require_fitting_start(
-    network: RefinementNetwork, start: Path | None, config: Mapping[str, Any]
-) -> None:
-    """Refuse a checkpoint or model directory of another network or stream; reads no weight.
-
-    Args:
-        network: Built on the meta device.
-        start: Checkpoint that the run resumes from; it wins over ``init_from``.
-        config: The composed configuration as plain containers.
-
-    Raises:
-        InputError: Listing the differing settings.
-    """
-    if start is not None:
-        require_same_network(start, network)
-        _require_same_stream(start, config)
-    elif config["init_from"] is not None:
-        require_same_architecture(config["init_from"], network.describe())
-
-
-def _require_same_stream(start: Path, config: Mapping[str, Any]) -> None:
-    """Refuse to go on with other batches: the step alone says which samples come next."""
-    before = read_checkpoint(start)[CHECKPOINT_KEY].get("config", {})
-    differing = [
-        f"{name} was {before[name]}, is {config[name]}"
-        for name in ("seed", "global_batch", "alternation")
-        if name in before and before[name] != config[name]
-    ]
-    if differing:
-        raise InputError(
-            f"resuming {start}: {'; '.join(differing)}; samples would be repeated and left out: "
-            "set what it was, or start a new run from exported weights with init_from=DIR"
-        )
 
 
 def _pretend_on_cpu(network: RefinementNetwork, mode: FakeTensorMode) -> RefinementNetwork:

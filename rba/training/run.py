@@ -36,6 +36,17 @@ def world_size(settings: Mapping[str, Any]) -> int:
     raise InputError(f"trainer.devices={devices!r}: give a count, a list of indices, or auto")
 
 
+def checkpoint_facts(config: Mapping[str, Any], data: Any) -> dict[str, Any]:
+    """Return what each checkpoint keeps of a run beside its weights, in plain containers.
+
+    Args:
+        config: The composed configuration as plain containers.
+        data: The data module, whose ``stream_facts()`` say what its stream depends on.
+    """
+    image_size = config["model"]["image_size"]
+    return {"config": config, "image_size": image_size, "stream": data.stream_facts()}
+
+
 def make_trainer(
     settings: Mapping[str, Any],
     *,

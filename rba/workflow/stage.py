@@ -16,6 +16,7 @@ from rba.workflow.steps import Command
 
 # Settings that say where things lie and what is logged when, not what is trained.
 _BESIDE = (
+    "accept_changes",
     "callbacks.pictures",
     "callbacks.progress",
     "callbacks.resume_checkpoint",
@@ -23,6 +24,7 @@ _BESIDE = (
     "data.alignment.validation_shards",
     "data.num_validation_samples",
     "data.num_workers",
+    "data.persistent_workers",
     "data.prefetch",
     "data.refinement.shards",
     "data.refinement.validation_shards",

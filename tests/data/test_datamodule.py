@@ -15,14 +15,22 @@ from rba.data.sources import AlignmentSource, RefinementSource
 from rba.errors import InputError
 from rba.settings import CONFIG_FOLDER
 
+# What Lightning says at every fit.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*dataloader is not resumable"),
+    pytest.mark.filterwarnings("ignore:.*GPU available but not used"),
+]
+
 SIZES = {"global_batch": 4, "per_device_batch": 2, "image_size": 32, "reference_size": 32}
 
 
 @pytest.fixture
 def module(alignment_folder, refinement_folder):
-    def build(pattern=None, validation=None, alignment=alignment_folder, **sizes):
+    def build(pattern=None, validation=None, alignment=alignment_folder, sets=None, **sizes):
         return AlternatingDataModule(
-            alignment=AlignmentSource(shards=alignment and str(alignment)),
+            alignment=AlignmentSource(shards=sets or (alignment and str(alignment))),
             refinement=RefinementSource(
                 shards=str(refinement_folder), validation_shards=validation
             ),
@@ -69,13 +77,16 @@ class Recorder(LightningModule):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(()))
         self.seen, self.validated = [], []
+        self.validated_pixels, self.validated_ids = [], []
 
     def training_step(self, batch, _):
         self.seen.append((self.global_step, batch.mode.value, batch.draws.tolist()))
         return self.weight * batch.normalized().image.mean()
 
-    def validation_step(self, batch, _):
+    def validation_step(self, batch, _, dataloader_idx=0):
         self.validated.append(batch.draws.tolist())
+        self.validated_pixels.append(batch.image)
+        self.validated_ids.append(batch.sample_ids)
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), 0.1)
@@ -93,10 +104,6 @@ def fit(data, steps, checkpoint=None, accumulation=2):
     return recorder, trainer
 
 
-@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
-@pytest.mark.filterwarnings("ignore:.*does not have many workers")
-@pytest.mark.filterwarnings("ignore:.*dataloader is not resumable")
-@pytest.mark.filterwarnings("ignore:.*GPU available but not used")
 def test_lightning_sees_the_stream_and_resumes_at_the_step(module, refinement_folder, tmp_path):
     whole, _ = fit(module(validation=str(refinement_folder), num_validation_samples=3), 5)
     first = [
@@ -121,9 +128,11 @@ def test_check_and_describe(module, caplog):
     data = module()
     data.check(num_devices=2)
     described = data.describe()
-    assert described["alignment"]["samples"] == 23
-    assert described["alignment"]["batches_per_epoch"] == 23 / 4
-    assert described["refinement"]["shards"] == 3
+    ((name, photos), *_) = described["alignment"].items()
+    assert name.startswith("photos")
+    assert (photos["samples"], photos["share"]) == (23, 1.0)
+    assert photos["batches_per_epoch"] == 23 / 4
+    assert next(iter(described["refinement"].values()))["shards"] == 3
     assert not caplog.records
     with pytest.raises(InputError, match=r"global_batch=4.*nearest are 6"):
         data.check(num_devices=3)
@@ -134,6 +143,74 @@ def test_fewer_samples_than_a_batch_warn_with_both_numbers(module, caplog):
         module(global_batch=20).check()
     assert len(caplog.records) == 1
     assert "hold 13 samples, fewer than a global batch of 20" in caplog.text
+
+
+@pytest.fixture
+def two_sets(alignment_folder, tmp_path, make):
+    """A setting of two named sets, 23 and 5 photos, that share batches 1 : 3."""
+    few = make.shards(tmp_path / "few", Mode.ALIGNMENT, 5)
+    return {
+        "many": {"shards": str(alignment_folder), "weight": 1},
+        "few": {"shards": str(few), "weight": 3},
+    }
+
+
+@pytest.mark.parametrize("node_parts", [1, 2])
+def test_two_sets_share_the_batches_and_each_keeps_its_epochs(module, two_sets, node_parts):
+    data = module(sets=two_sets, pattern={"alignment": 1, "refinement": 0}, node_parts=node_parts)
+    stream, taken = data.stream(), {"many": [], "few": []}
+    draws = []
+    for item in range(2 * 23):
+        batch = stream[item]
+        draws += batch.draws.tolist()
+        for sample_id in batch.sample_ids:
+            taken[sample_id.split("/")[0]].append(sample_id)
+    assert sorted(draws) == list(range(92))
+    # A quarter of 92 positions; two parts take turns together.
+    assert len(taken["many"]) == len(set(taken["many"])) == {1: 23, 2: 22}[node_parts]
+    counts = [taken["few"].count(sample_id) for sample_id in set(taken["few"])]
+    assert sorted(counts) == {1: [13, 14, 14, 14, 14], 2: [14] * 5}[node_parts]
+
+
+def test_sets_are_described_and_counted_one_by_one(module, two_sets, caplog):
+    data = module(sets=two_sets, global_batch=8)
+    with caplog.at_level(logging.WARNING):
+        data.check()
+    assert "few hold 5 samples, fewer than the 6.0 that a global batch of 8 takes" in caplog.text
+    described = data.describe()["alignment"]
+    assert {name: facts["samples"] for name, facts in described.items() if name in two_sets} == {
+        "few": 5, "many": 23,
+    }  # fmt: skip
+    assert described["few"]["share"] == 0.75
+    assert described["few"]["batches_per_epoch"] == 5 / 6
+    epochs = data.epochs(20)  # 10 alignment steps
+    assert epochs["alignment_few"] == 60 / 5
+    assert epochs["alignment_many"] == 20 / 23
+    assert epochs["refinement"] == 80 / 13
+    facts = data.stream_facts()["alignment"]["sets"]
+    assert {name: facts[name]["weight"] for name in facts} == {"few": 3, "many": 1}
+    assert len(facts["many"]["shards"].splitlines()) == described["many"]["shards"]
+
+
+def test_each_validation_set_is_validated_on_its_own(module, alignment_folder, refinement_folder):
+    validation = {"a": str(refinement_folder), "b": str(refinement_folder)}
+    data = module(validation=validation, num_validation_samples=3)
+    assert data.describe()["refinement"]["validation samples"] == {"a": 3, "b": 3}
+    ids = fit(data, 2)[0].validated_ids
+    assert [{sample_id.split("/")[0] for sample_id in batch} for batch in ids[:4]] == [
+        {"a"}, {"a"}, {"b"}, {"b"},
+    ]  # fmt: skip
+
+
+def test_parts_that_do_not_divide_the_batch_or_the_shards(module, caplog):
+    with pytest.raises(InputError, match=r"global_batch=4.*data\.node_parts=3.*are 3 and 6"):
+        module(node_parts=3).check()
+    with pytest.raises(InputError, match="node_parts=0"):
+        module(node_parts=0)
+    with caplog.at_level(logging.WARNING):
+        module(node_parts=4).check()
+    assert "data.node_parts=4, but" in caplog.text
+    assert "only 3 refinement shards" in caplog.text
 
 
 def test_an_unused_mode_needs_no_shards(module):
@@ -161,11 +238,8 @@ def test_the_seed_changes_training_but_not_validation(module, refinement_folder)
     two = module(validation=str(refinement_folder))
     two.seed = 2
     assert one.stream()[0].sample_ids != two.stream()[0].sample_ids
-    streams = [d._mode_stream(d.validation_shards[Mode.REFINEMENT], validation=True)
-               for d in (one, two)]  # fmt: skip
-    a, b = (stream.example(0) for stream in streams)
-    assert a.sample_id == b.sample_id
-    assert (a.image == b.image).all()
+    a, b = (fit(data, 2)[0].validated_pixels[0] for data in (one, two))
+    assert torch.equal(a, b)
 
 
 @pytest.mark.parametrize(

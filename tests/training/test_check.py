@@ -1,16 +1,12 @@
 """What `check=true` says, against counting by hand."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
-from rba.errors import InputError
 from rba.models.network import RefinementNetwork
 from rba.training.check import (
     memory_estimate,
     report,
-    require_fitting_start,
     saved_activation_bytes,
 )
 
@@ -64,24 +60,3 @@ def test_activations_grow_with_the_batch_and_halve_in_16_bits(network: Refinemen
 def test_the_report_groups_thousands_and_nests() -> None:
     text = report({"a": 1234567, "b": {"c": 0.5, "d": "x"}})
     assert text == "a: 1,234,567\nb:\n  c: 0.50\n  d: x"
-
-
-def test_resuming_with_other_batches_is_refused_with_both_values(
-    network: RefinementNetwork, tmp_path: Path
-) -> None:
-    config = {"seed": 0, "global_batch": 8, "alternation": {"alignment": 1}, "init_from": None}
-    facts = {
-        "network": network.describe(),
-        "scheduler": {},
-        "reference_size": 32,
-        "train_encoder": True,
-        "image_size": 32,
-        "config": config,
-    }
-    path = tmp_path / "step_00000001.ckpt"
-    torch.save({"rba": facts, "state_dict": {}, "global_step": 1}, path)
-    require_fitting_start(network, path, config)
-    with pytest.raises(InputError, match="global_batch was 8, is 16"):
-        require_fitting_start(network, path, config | {"global_batch": 16})
-    with pytest.raises(InputError, match="seed was 0, is 3"):
-        require_fitting_start(network, path, config | {"seed": 3})
