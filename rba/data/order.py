@@ -107,18 +107,22 @@ class SampleOrder:
 
     def coming_shards(self, position: int) -> tuple[int, ...]:
         """Return the shards that a position's part reads from: those of its window and the next."""
-        epoch, lane = position // self.num_samples, position % self.parts
-        part = self._part(epoch, lane)
-        number = bisect.bisect_right(part.ends, position // self.parts - part.first)
-        return self._coming(epoch, lane, number)
+        return self._coming(*self._window_of(position))
 
     def _make_coming(self, epoch: int, lane: int, number: int) -> tuple[int, ...]:
-        part, following = self._part(epoch, lane), number + 1
-        here = part.shards[part.cuts[number] : part.cuts[following]]
-        if following == len(part.ends):
-            part, following = self._part(epoch + 1, lane), 0
-        there = part.shards[part.cuts[following] : part.cuts[following + 1]]
-        return tuple(dict.fromkeys([*here.tolist(), *there.tolist()]))
+        part = self._part(epoch, lane)
+        behind = (part.first + part.ends[number]) * self.parts + lane
+        shards = dict[int, None]()
+        for e, _, n in ((epoch, lane, number), self._window_of(behind)):
+            part = self._part(e, lane)
+            shards |= dict.fromkeys(part.shards[part.cuts[n] : part.cuts[n + 1]].tolist())
+        return tuple(shards)
+
+    def _window_of(self, position: int) -> tuple[int, int, int]:
+        """Return epoch, part and number of the window that a position falls into."""
+        epoch, lane = position // self.num_samples, position % self.parts
+        part = self._part(epoch, lane)
+        return epoch, lane, bisect.bisect_right(part.ends, position // self.parts - part.first)
 
     def _make_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Return an epoch's permutation of the shards and the samples up to each one's end."""
