@@ -32,11 +32,11 @@ class BadSampleLimit:
 
     def __post_init__(self) -> None:
         if self.count is not None and self.count < 0:
-            raise InputError(f"data.max_bad_samples.count={self.count}; give 0 or more, or null")
+            raise InputError(f"max_bad_samples.count={self.count}; give 0 or more, or null")
         if self.share is not None and not 0.0 <= self.share <= 1.0:
-            raise InputError(f"data.max_bad_samples.share={self.share}; give 0 to 1, or null")
+            raise InputError(f"max_bad_samples.share={self.share}; give 0 to 1, or null")
         if self.min_samples < 1:
-            raise InputError(f"data.max_bad_samples.min_samples={self.min_samples}; give 1 or more")
+            raise InputError(f"max_bad_samples.min_samples={self.min_samples}; give 1 or more")
 
     def exceeded(self, bad: int, read: int) -> str | None:
         """Return the limit that is passed, in words, or None.
@@ -46,11 +46,11 @@ class BadSampleLimit:
             read: Different samples read so far.
         """
         if self.count is not None and bad > self.count:
-            return f"{bad:,} samples are bad, more than data.max_bad_samples.count={self.count}"
+            return f"{bad:,} samples are bad, more than max_bad_samples.count={self.count}"
         if self.share is not None and bad > self.share * max(read, self.min_samples):
             return (
                 f"{bad:,} of the {read:,} samples read so far are bad, more than "
-                f"data.max_bad_samples.share={self.share}"
+                f"max_bad_samples.share={self.share}"
             )
         return None
 
@@ -62,9 +62,21 @@ def summarize(bad: Iterable[BadSample], shown: int | None = None) -> list[str]:
         bad: The samples.
         shown: At most so many lines; one more says how many are left out.
     """
-    counts = collections.Counter((b.dataset, b.shard, b.reason) for b in bad)
-    rows = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    lines = [f"{n:,} x {dataset}/{shard}: {reason}" for (dataset, shard, reason), n in rows]
+    lines = [f"{n:,} x {shard}: {reason}" for n, shard, reason in _counts(bad)]
     if shown is not None and len(lines) > shown:
         lines[shown:] = [f"... {len(lines) - shown:,} more shards and reasons"]
     return lines
+
+
+def tabulate(bad: Iterable[BadSample]) -> list[str]:
+    """Return the lines of a table: samples, shard, reason."""
+    rows = [("samples", "shard", "reason")]
+    rows += [(f"{n:,}", shard, reason) for n, shard, reason in _counts(bad)]
+    width = max(len(shard) for _, shard, _ in rows)
+    return [f"{n:>9}  {shard:<{width}}  {reason}" for n, shard, reason in rows]
+
+
+def _counts(bad: Iterable[BadSample]) -> list[tuple[int, str, str]]:
+    counts = collections.Counter((f"{b.dataset}/{b.shard}", b.reason) for b in bad)
+    rows = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [(n, shard, reason) for (shard, reason), n in rows]

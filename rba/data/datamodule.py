@@ -22,6 +22,7 @@ from rba.data.stream import AlternatingStream, BatchSplit, StepSampler, start_wo
 from rba.data.stream_building import StreamBuilder
 from rba.data.stream_facts import stream_facts
 from rba.data.validation import ValidationSet
+from rba.data.watched_loader import WatchedLoader
 from rba.errors import InputError
 
 _log = logging.getLogger(__name__)
@@ -192,7 +193,7 @@ class AlternatingDataModule(LightningDataModule):
 
     def _data_loader(self, dataset: Dataset[Batch], sampler: StepSampler | None) -> DataLoader:
         workers = self.loader.num_workers
-        return DataLoader(
+        return WatchedLoader(
             dataset,
             batch_size=None,
             sampler=sampler,

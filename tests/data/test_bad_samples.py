@@ -1,7 +1,7 @@
 import pytest
 
 from rba.batch import BadSample
-from rba.data.bad_samples import BadSampleLimit, summarize
+from rba.data.bad_samples import BadSampleLimit, summarize, tabulate
 from rba.errors import InputError
 
 
@@ -36,7 +36,7 @@ def test_the_limit(limit, number, read, named):
 )
 def test_limits_that_make_no_sense(settings):
     ((name, value),) = settings.items()
-    with pytest.raises(InputError, match=f"data.max_bad_samples.{name}={value}; give"):
+    with pytest.raises(InputError, match=f"max_bad_samples.{name}={value}; give"):
         BadSampleLimit(**settings)
 
 
@@ -45,3 +45,9 @@ def test_the_summary_counts_by_shard_and_reason():
     lines = ["3 x set/a.tar: cut short", "1 x set/b.tar: cut short", "1 x set/b.tar: no JSON"]
     assert summarize(samples) == lines
     assert summarize(samples, shown=1) == [lines[0], "... 2 more shards and reasons"]
+    assert tabulate(samples) == [
+        "  samples  shard      reason",
+        "        3  set/a.tar  cut short",
+        "        1  set/b.tar  cut short",
+        "        1  set/b.tar  no JSON",
+    ]

@@ -30,6 +30,7 @@ class EMACallback(Callback):
         self._ema: EMAModel | None = None
         self._names: list[str] = []
         self._last_step = 0
+        self._is_swapped = False
 
     @property
     def ema(self) -> EMAModel:
@@ -64,11 +65,20 @@ class EMACallback(Callback):
         """Swap the average in."""
         parameters = [parameter for _, parameter in _trained(pl_module)]
         self.ema.store(parameters)
+        self._is_swapped = True
         self.ema.copy_to(parameters)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Swap the trained weights back, bit for bit."""
         self.ema.restore([parameter for _, parameter in _trained(pl_module)])
+        self._is_swapped = False
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Swap the trained weights back where validation failed, for the checkpoint."""
+        if self._is_swapped:
+            self.on_validation_end(trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
         """Return names and average in the same order."""
