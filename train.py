@@ -66,7 +66,7 @@ def train(config: DictConfig) -> None:
     if start is None and config.init_from is not None:
         load_weights(network, config.init_from)
     module = build_module(config, network, facts)
-    trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+    running.fit(trainer, module, datamodule=data, ckpt_path=start, weights_only=True)
 
 
 def build_module(config: DictConfig, network: Any, facts: dict[str, Any]) -> Any:

@@ -48,28 +48,35 @@ class _WatchedIterator(Iterator[Any]):
         self._inner = inner
 
     def __next__(self) -> Any:
-        self._require_alive()
         try:
+            self._require_alive()
             with _may_raise():
                 return next(self._inner)
+        except StopIteration:
+            raise
         except MemoryError as error:
+            self._end_workers()
             raise DeadWorkerError(f"a loader worker{_rank()} failed: {_MEMORY}") from error
-        except RuntimeError as error:
-            self._require_alive(error)
+        except Exception as error:
+            try:
+                self._require_alive(error)  # torch's own error of a dead worker names no cause
+            finally:
+                self._end_workers()
             raise
 
     def _require_alive(self, cause: Exception | None = None) -> None:
         workers = self._inner._workers
         for number, worker in enumerate(workers):
             if worker.exitcode:
-                message = (
+                raise DeadWorkerError(
                     f"loader worker {number} of {len(workers)} (process {worker.pid}{_rank()}) "
                     f"{_describe(worker.exitcode)}; resume=auto goes on from the last checkpoint"
-                )
-                # The dead one may hold a lock that the others would wait for when asked to end.
-                for other in workers:
-                    other.terminate()
-                raise DeadWorkerError(message) from cause
+                ) from cause
+
+    def _end_workers(self) -> None:
+        """The run ends: do not let each worker be waited for, which may hold another's lock."""
+        for worker in self._inner._workers:
+            worker.terminate()
 
 
 def _describe(exitcode: int) -> str:

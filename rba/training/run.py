@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from rba.errors import InputError
+from rba.errors import InputError, RunStoppedError
 from rba.training.callbacks.sample_recorder import SampleRecorder
 from rba.training.check import count_parts, memory_estimate, report
 from rba.training.checkpoint_io import AtomicCheckpointIO
@@ -87,6 +87,30 @@ def make_trainer(
     except (MisconfigurationException, TypeError, ValueError) as error:
         raise InputError(
             f"trainer settings: {error}; conf/trainer/ has settings that work"
+        ) from error
+
+
+# What gloo says, as a plain RuntimeError, where another process is gone.
+_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Timed out wait")
+
+
+def fit(trainer: Trainer, module: RefineByAlignModule, **options: Any) -> None:
+    """Train; where another rank ended, say so instead of how the connection to it broke.
+
+    Raises:
+        RunStoppedError: If another rank is gone.
+    """
+    try:
+        trainer.fit(module, **options)
+    except RuntimeError as error:
+        lost = isinstance(error, torch.distributed.DistError) or any(
+            words in str(error) for words in _LOST
+        )
+        if trainer.world_size == 1 or not lost:
+            raise
+        raise RunStoppedError(
+            f"rank {trainer.global_rank} lost another rank, whose own message tells why it ended; "
+            "resume=auto goes on from the last checkpoint"
         ) from error
 
 

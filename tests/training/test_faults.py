@@ -152,6 +152,12 @@ def children(process: int) -> list[str]:
     return Path(f"/proc/{process}/task/{process}/children").read_text().split()
 
 
+def is_gone(process: int) -> bool:
+    """No such process, or one that only waits to be reaped."""
+    status = Path(f"/proc/{process}/status")
+    return not status.exists() or "State:\tZ" in status.read_text()
+
+
 def wait_for_steps(samples: Path, steps: int, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
@@ -161,6 +167,7 @@ def wait_for_steps(samples: Path, steps: int, process: subprocess.Popen[str]) ->
     raise AssertionError(f"the run did not get to step {steps}")
 
 
+@pytest.mark.slow
 def test_a_killed_worker_ends_the_run_and_the_last_whole_step_is_kept(
     tmp_path: Path, alignment_shards: Path, refinement_shards: Path
 ) -> None:
@@ -194,3 +201,26 @@ def test_a_killed_worker_ends_the_run_and_the_last_whole_step_is_kept(
         assert torch.equal(weight, second["state_dict"][name]), name
     texts = [(tmp_path / name / "samples.jsonl").read_text() for name in ("whole", "killed")]
     assert texts[0] == texts[1]
+
+
+@pytest.mark.slow
+def test_a_killed_worker_of_one_rank_ends_all_ranks(
+    tmp_path: Path, alignment_shards: Path, refinement_shards: Path
+) -> None:
+    line = command(tmp_path, alignment_shards, refinement_shards, *DDP)
+    with subprocess.Popen(
+        [*line, "run_name=killed", "max_steps=100000", "per_device_batch=2"],
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        wait_for_steps(tmp_path / "killed" / "samples.jsonl", 7, process)
+        (second,) = (int(pid) for pid in children(process.pid) if len(children(int(pid))) > 0)
+        (worker,) = workers_of(second)
+        os.kill(worker, signal.SIGKILL)
+        killed_at = time.monotonic()
+        _, told = process.communicate(timeout=120)
+    assert time.monotonic() - killed_at < 60
+    assert process.returncode != 0
+    assert "of rank 1) was killed by SIGKILL: most likely the machine's memory ran out" in told
+    assert "Traceback" not in told
+    assert is_gone(second)
