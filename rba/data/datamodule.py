@@ -197,7 +197,6 @@ class AlternatingDataModule(LightningDataModule):
             dataset,
             batch_size=None,
             sampler=sampler,
-            shuffle=None if sampler else False,
             num_workers=workers,
             collate_fn=_whole_batch,
             worker_init_fn=start_worker,

@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, TypeVar
 
 import torch
@@ -99,7 +99,7 @@ _waiting = threading.Event()  # the main process waits for a batch
 
 
 @contextlib.contextmanager
-def _may_raise() -> Iterator[None]:
+def _may_raise() -> Generator[None]:
     _waiting.set()
     try:
         yield

@@ -1,5 +1,6 @@
 """From settings to a Lightning trainer, and the description that ``check=true`` prints."""
 
+import datetime
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from rba.errors import InputError, RunStoppedError
@@ -70,7 +72,7 @@ def make_trainer(
         raise InputError(f"trainer.gradient_clip_val={clip} would climb; give 0 (off) or more")
     try:
         return Trainer(
-            **settings,
+            **_with_strategy(settings),
             callbacks=callbacks,
             logger=loggers,
             plugins=[AtomicCheckpointIO()],
@@ -88,6 +90,20 @@ def make_trainer(
         raise InputError(
             f"trainer settings: {error}; conf/trainer/ has settings that work"
         ) from error
+
+
+def _with_strategy(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Give plain DDP its timeout: a rank that hangs must end the run."""
+    left = dict(settings)
+    seconds = left.pop("process_group_timeout", None)
+    if seconds is None:
+        return left
+    if not isinstance(seconds, (int, float)) or seconds <= 0 or left.get("strategy") != "ddp":
+        raise InputError(
+            f"trainer.process_group_timeout={seconds!r} trainer.strategy={left.get('strategy')}; "
+            "give seconds above 0 with strategy=ddp, or null"
+        )
+    return left | {"strategy": DDPStrategy(timeout=datetime.timedelta(seconds=seconds))}
 
 
 # What gloo says, as a plain RuntimeError, where another process is gone.

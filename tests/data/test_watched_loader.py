@@ -52,8 +52,7 @@ def load(end, workers=2):
 def test_a_dead_worker_is_named_with_its_cause(end, named):
     got = []
     with pytest.raises(DeadWorkerError, match=named) as caught:
-        for number, _ in load(end):
-            got.append(number)
+        got.extend(number for number, _ in load(end))
     assert got == list(range(len(got)))
     assert len(got) <= 5
     assert "loader worker 1 of 2 (process " in str(caught.value)

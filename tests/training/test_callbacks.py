@@ -20,6 +20,7 @@ class FakeTrainer(SimpleNamespace):
     def __init__(self) -> None:
         super().__init__(global_step=0, global_rank=0, is_global_zero=True)
         self.strategy = SimpleNamespace(barrier=lambda name: None)
+        self.fit_loop = SimpleNamespace(state_dict=dict)
         self.saved: list[Path] = []
 
     def save_checkpoint(self, path: Path, weights_only: bool) -> None:

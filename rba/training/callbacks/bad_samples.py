@@ -48,8 +48,9 @@ class Found:
     def from_json(cls, line: str) -> "Found":
         """Read a line of ``bad_samples.jsonl``."""
         facts = json.loads(line)
-        own = {name: facts.pop(name) for name in ("step", "validation", "mode")}
-        return cls(**own | {"mode": Mode(own["mode"])}, sample=BadSample(**facts))
+        step, validation, mode = (facts.pop(name) for name in ("step", "validation", "mode"))
+        sample = BadSample(**facts)
+        return cls(step=step, validation=validation, mode=Mode(mode), sample=sample)
 
 
 class BadSampleLog(Callback):

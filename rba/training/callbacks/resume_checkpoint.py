@@ -92,7 +92,9 @@ class ResumeCheckpoint(Callback):
         if self._loops is None or not alone or self._step == self._saved_step:
             return
         # A step of several micro-batches may be half done: the loops as they were after the last.
-        checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+        # Trainer.save_checkpoint would wait for the other ranks.
+        connector: Any = trainer._checkpoint_connector  # pyright: ignore
+        checkpoint = connector.dump_checkpoint(weights_only=False)
         checkpoint["loops"]["fit_loop"] = self._loops
         try:
             trainer.strategy.save_checkpoint(checkpoint, self._path(self._step))
