@@ -13,7 +13,12 @@ from rba.batch import Batch, Mode
 from rba.data.alternation import ModePattern
 from rba.data.curriculum import Curriculum
 from rba.data.recipe import MaskSettings, ProfileMasks, Recipe
-from rba.data.set_description import describe_sets, epochs_by_set, set_warnings
+from rba.data.set_description import (
+    count_different,
+    describe_sets,
+    epochs_by_set,
+    set_warnings,
+)
 from rba.data.shard_choice import ShardChoiceSets, open_choice
 from rba.data.sources import AlignmentSource, LoaderSettings, RefinementSource
 from rba.data.storage.room import require_room
@@ -117,10 +122,14 @@ class AlternatingDataModule(LightningDataModule):
 
     def epochs(self, step: int) -> dict[str, float]:
         """Return the epochs of each set that lie before optimiser step ``step``."""
-        samples = {
-            mode: self.pattern.earlier_steps(step, mode) * self.loader.global_batch for mode in Mode
-        }
-        return epochs_by_set(self.train_shards, samples)
+        return epochs_by_set(self.train_shards, self._samples_before(step))
+
+    def samples_read(self, step: int, *, validation: bool = False) -> int:
+        """Return how many different samples lie before a step, or how many validation reads."""
+        if not validation:
+            return count_different(self.train_shards, self._samples_before(step))
+        sets = [shards for chosen in self.validation_shards.values() for shards in chosen.sets]
+        return sum(min(len(shards), self.loader.num_validation_samples) for shards in sets)
 
     def stream_facts(self) -> dict[str, Any]:
         """Return what the stream depends on beside the step, in plain containers."""
@@ -230,6 +239,10 @@ class AlternatingDataModule(LightningDataModule):
 
     def _sources(self) -> dict[Mode, AlignmentSource | RefinementSource]:
         return {Mode.ALIGNMENT: self.alignment, Mode.REFINEMENT: self.refinement}
+
+    def _samples_before(self, step: int) -> dict[Mode, int]:
+        steps = {mode: self.pattern.earlier_steps(step, mode) for mode in Mode}
+        return {mode: count * self.loader.global_batch for mode, count in steps.items()}
 
     def _split(self, world_size: int, rank: int) -> BatchSplit:
         return BatchSplit(

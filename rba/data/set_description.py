@@ -51,6 +51,15 @@ def epochs_by_set(train: Chosen, samples: Mapping[Mode, int]) -> dict[str, float
     return epochs
 
 
+def count_different(train: Chosen, samples: Mapping[Mode, int]) -> int:
+    """Return how many different samples are among the first ones of each mode."""
+    return sum(
+        min(count, len(shards))
+        for mode, chosen in train.items()
+        for shards, count in zip(chosen.sets, chosen.mixture.counts(samples[mode]), strict=True)
+    )
+
+
 def set_warnings(train: Chosen, validation: Chosen, loader: LoaderSettings) -> Iterator[str]:
     """Yield what is allowed and seldom meant."""
     for mode, chosen in train.items():

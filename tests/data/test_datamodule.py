@@ -262,3 +262,11 @@ def test_the_shipped_configuration_builds(path, alignment_folder, refinement_fol
     batch = data.stream()[0]
     assert batch.image.shape == (2, 3, 32, 32)
     assert batch.mode is data.pattern.mode(0)
+
+
+def test_different_samples_read_stop_at_the_size_of_a_set(module, refinement_folder):
+    data = module(validation=str(refinement_folder), num_validation_samples=5)
+    # 4 samples a step, the modes in turn; 23 photos and 13 pairs.
+    read = {0: 0, 1: 4, 2: 8, 7: 28, 8: 29, 11: 36, 1000: 36}
+    assert {step: data.samples_read(step) for step in read} == read
+    assert data.samples_read(3, validation=True) == 5

@@ -179,12 +179,10 @@ class BadSampleLog(Callback):
         return counts
 
     def _require_few(self, trainer: Trainer) -> None:
-        data: Any = getattr(trainer, "datamodule", None)
-        described, epochs = data.describe(), data.epochs(trainer.global_step)
-        read = sum(min(epochs[mode], 1.0) * facts["samples"] for mode, facts in described.items())
-        validated = sum(facts["validation_samples"] for facts in described.values())
-        for validation, number in ((False, round(read)), (True, validated)):
+        data: Any = trainer.datamodule  # pyright: ignore
+        for validation in (False, True):
             bad = [one.sample for one in self._known.values() if one.validation is validation]
+            number = data.samples_read(trainer.global_step, validation=validation)
             words = self.limit.exceeded(len(bad), number)
             if words is not None:
                 first = "; ".join(summarize(bad, shown=5))
