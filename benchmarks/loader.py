@@ -4,8 +4,8 @@ python benchmarks/loader.py [--rounds 3] [--seconds 1.0] [--scenes paper tiny] [
 
 Four loops (see `loader_pipelines`) take turns in one run, for both modes, with 0, 1 and 2 workers:
 ``ours`` and ``plain`` give batches, ``bare`` records, ``bound`` examples. Figures are medians over
-the rounds with the smallest and largest; ratios are taken within a round, so that what else the
-machine does cancels out. With 0 workers ratios are of processor time, otherwise of the clock's.
+the rounds with the smallest and largest. Ratios are of samples a second of the processor's time, of
+all processes together, and taken within a round: what else the machine does mostly cancels out.
 Then what opening a set and reading from it costs by the number of its shards, and the order of 100
 million samples.
 """
@@ -74,11 +74,11 @@ def measure_loader(
     first = time.perf_counter() - started
     for _ in range(workers):  # each worker has brought one
         next(batches)
-    clock, processor, count = time.perf_counter(), time.process_time(), 0
+    clock, processor, count = time.perf_counter(), _processor_seconds(), 0
     while time.perf_counter() - clock < seconds or count % max(workers, 1):
         count += len(next(batches)) // BATCH
     rate = count * BATCH / (time.perf_counter() - clock)
-    by_processor = count * BATCH / (time.process_time() - processor)
+    by_processor = count * BATCH / (_processor_seconds() - processor)
     memory = _memory()
     del batches
     gc.collect()  # ends the workers
@@ -111,11 +111,10 @@ def rows(figures: Figures) -> list[dict[str, Any]]:
         for name in (*LOADERS, *LOOPS):
             found = figures[scene, mode, workers, name]
             row[name] = {figure: _spread(values) for figure, values in found.items()}
-        figure = "rate" if workers else "processor_rate"
         for other in GOALS:
             pairs = zip(
-                figures[scene, mode, workers, "ours"][figure],
-                figures[scene, mode, workers, other][figure],
+                figures[scene, mode, workers, "ours"]["processor_rate"],
+                figures[scene, mode, workers, other]["processor_rate"],
                 strict=True,
             )
             row[f"ours/{other}"] = _spread([a / b for a, b in pairs])
@@ -128,7 +127,7 @@ def print_rates(table: list[dict[str, Any]]) -> None:
     loops = (*LOADERS, *LOOPS)
     head = f"{'scene':<7}{'mode':<12}{'workers':>7}" + "".join(f"{name:>9}" for name in loops)
     head += "".join(f"{f'ours/{other}':>18}" for other in GOALS)
-    print("\nsamples/s by the clock (median), time to the first batch, resident memory")
+    print("\nsamples/s by the clock, ratios by the processor; first batch, resident memory")
     print(f"{head}{'first s':>9}{'plain s':>9}{'MiB':>7}{'plain':>7}")
     for row in table:
         line = f"{row['scene']:<7}{row['mode']:<12}{row['workers']:>7}"
@@ -172,11 +171,24 @@ def _spread(values: list[float]) -> dict[str, float]:
     return {"median": float(np.median(values)), "least": min(values), "most": max(values)}
 
 
+def _processes() -> list[int]:
+    """Return the numbers of this process and its workers."""
+    return [os.getpid(), *(child.pid for child in multiprocessing.active_children() if child.pid)]
+
+
+def _processor_seconds() -> float:
+    """Return what this process and its workers have computed for."""
+    ticks = 0
+    for process in _processes():
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])  # user, system
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def _memory() -> float:
     """Return the MiB of this process and its workers, what they share counted once."""
-    processes = [os.getpid(), *(child.pid for child in multiprocessing.active_children())]
     total = 0
-    for process in processes:
+    for process in _processes():
         for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
                 total += int(line.split()[1])
