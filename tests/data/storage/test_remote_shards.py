@@ -9,6 +9,7 @@ import pytest
 
 from rba.batch import Mode
 from rba.data.shards import ShardSet
+from rba.data.storage import download
 from rba.errors import InputError
 
 KEYS = [f"{number:04d}" for number in range(23)]
@@ -56,9 +57,12 @@ def test_a_set_travels_to_another_process(remote, all_keys):
     assert all_keys(pickle.loads(pickle.dumps(shards))) == KEYS
 
 
-def test_a_server_without_ranges_will_do(server, remote, all_keys):
+def test_a_server_without_ranges_sends_each_file_once(server, remote, all_keys, monkeypatch):
+    monkeypatch.setattr(download, "_PIECE", 4096)
     server.ranges = False
     assert all_keys(remote()) == KEYS
+    asked = [name for method, name, _ in server.requests if method == "GET"]
+    assert len(asked) == len(set(asked)) == 11
 
 
 REFUSED = [
