@@ -207,6 +207,7 @@ def main() -> None:
     arguments = parser.parse_args()
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    load = os.getloadavg()[0]  # processes that want a core: above the cores, clock rates say little
     with tempfile.TemporaryDirectory() as name:
         scenes = [make_scene(scene, Path(name)) for scene in arguments.scenes]
         table = rows(measure_rates(scenes, arguments.rounds, arguments.seconds))
@@ -216,7 +217,8 @@ def main() -> None:
     for entry in scale:
         cells = (f"{key.replace('_', ' ')} {value:.4g}" for key, value in entry.items())
         print("  " + ", ".join(cells))
-    found = {"machine": machine(), "goals": GOALS, "rates": table, "scale": scale}
+    run = {"rounds": arguments.rounds, "seconds": arguments.seconds, "load_before": load}
+    found = {"machine": machine(), "run": run, "goals": GOALS, "rates": table, "scale": scale}
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(found, indent=1) + "\n")
     print(f"\nwritten to {arguments.out}")
