@@ -8,6 +8,7 @@ weights without a common factor) the counts are exact.
 import fractions
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from rba.errors import InputError
 
@@ -65,7 +66,7 @@ def _ceil(numerator: int, denominator: int) -> int:
     return -(-numerator // denominator)
 
 
-def _exact(weight: float | fractions.Fraction) -> fractions.Fraction:
+def _exact(weight: Any) -> fractions.Fraction:
     number = isinstance(weight, (int, float, fractions.Fraction)) and not isinstance(weight, bool)
     if not number or not math.isfinite(weight) or weight <= 0:
         raise InputError(f"a weight of {weight!r} means nothing; give a number above 0")

@@ -18,7 +18,7 @@ from rba.training.correspondence import correspondence_losses
 from rba.training.loss import Objective, draw_step, hole_errors, regression_target, sample_losses
 from rba.training.loss_meter import LossMeter
 from rba.training.optim import parameter_groups, warmup_then_constant
-from rba.training.validation import ValidationMeter, ValidationSettings, correspondence_maps
+from rba.training.validation import ValidationMeters, ValidationSettings, correspondence_maps
 
 
 class StepLosses(NamedTuple):
@@ -80,7 +80,7 @@ class RefineByAlignModule(LightningModule):
         self._make_optimizer = optimizer
         self._check_optimizer(warmup_steps)
         self._warmup_steps = warmup_steps
-        self._validation_meters: dict[str, ValidationMeter] = {}
+        self._validation_meters = ValidationMeters()
 
     def _check_optimizer(self, warmup_steps: int) -> None:
         """Refuse unfit settings of the optimiser now, not after the data have been opened."""
@@ -110,21 +110,18 @@ class RefineByAlignModule(LightningModule):
         undropped = dataclasses.replace(self.objective, drop_probability=0.0)
         losses = self.losses(batch, undropped).losses
         maps = correspondence_maps(self.network, self.scheduler, batch, self.validation, self.seed)
-        meter = self._validation_meters.setdefault(batch.mode, ValidationMeter(maps.shape[1]))
-        meter.add(batch, maps, losses)
+        self._validation_meters.of(batch, maps.shape[1]).add(batch, maps, losses)
         return maps
 
     def on_validation_epoch_end(self) -> None:
         """Log mean IoU and loss by set, over all ranks."""
-        for mode, meter in self._validation_meters.items():
-            measured = meter.take(self.device)
-            if measured is None:
-                continue
+        for which, measured in self._validation_meters.take(self.device).items():
             named = self._name_measures(*measured)
             # Lightning would log one step too early; it takes the step from this key.
             step = {"step": float(self.global_step)}
             self.log_dict(
-                {f"validation/{name}_{mode}": x for name, x in named.items()} | step, sync_dist=True
+                {f"validation/{name}_{which}": x for name, x in named.items()} | step,
+                sync_dist=True,
             )
 
     def _name_measures(self, miou: Any, loss: float, unknown: float) -> dict[str, float]:

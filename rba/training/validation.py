@@ -1,6 +1,7 @@
 """Validation: mean IoU of every layer's map at the first sampler step, and the loss."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,13 @@ class ValidationMeter:
                 self._sums[0, :-2] += torch.from_numpy(scores[index])
                 self._sums[1, :-2] += 1
 
+    @classmethod
+    def together(cls, meters: Sequence["ValidationMeter"]) -> "ValidationMeter":
+        """Return a meter of what some meters (at least one) have seen on this rank."""
+        meter = cls(0)
+        meter._sums = torch.stack([other._sums for other in meters]).sum(dim=0)
+        return meter
+
     def take(self, device: torch.device) -> tuple[np.ndarray, float, float] | None:
         """Return mean IoU by layer, mean loss and the number of unknown matches, and reset.
 
@@ -120,3 +128,32 @@ class ValidationMeter:
             return None
         miou = totals[:-2] / np.maximum(counts[:-2], 1)
         return miou, totals[-2] / counts[-2], totals[-1]
+
+
+class ValidationMeters:
+    """A meter for each validation set of each mode; the same sets come on all ranks."""
+
+    def __init__(self) -> None:
+        self._by_set: dict[tuple[str, str], ValidationMeter] = {}
+
+    def of(self, batch: Batch, num_layers: int) -> ValidationMeter:
+        """Return the meter of the set that a batch comes from."""
+        key = (batch.mode.value, batch.sample_ids[0].partition("/")[0])
+        return self._by_set.setdefault(key, ValidationMeter(num_layers))
+
+    def take(self, device: torch.device) -> dict[str, tuple[np.ndarray, float, float]]:
+        """Return what was measured, and start anew.
+
+        The keys are ``MODE``, all of its sets together, and where there are several ``MODE_SET``.
+        """
+        named: dict[str, ValidationMeter] = {}
+        for mode in dict.fromkeys(mode for mode, _ in self._by_set):
+            of_mode = {
+                name: meter for (other, name), meter in self._by_set.items() if other == mode
+            }
+            named[mode] = ValidationMeter.together(list(of_mode.values()))
+            if len(of_mode) > 1:
+                named |= {f"{mode}_{name}": meter for name, meter in of_mode.items()}
+        self._by_set = {}
+        measured = {name: meter.take(device) for name, meter in named.items()}
+        return {name: values for name, values in measured.items() if values is not None}

@@ -86,3 +86,27 @@ def test_one_process_lightning_ddp_and_torchrun_agree(
             torch.testing.assert_close(weight, states[0][name], rtol=1e-4, atol=1e-6)
         ranks = {json.loads(x)["rank"] for x in (run / "samples.jsonl").read_text().splitlines()}
         assert ranks == {0, 1}
+
+
+@pytest.mark.slow
+def test_a_run_of_two_ranks_goes_on_on_one_with_the_same_samples(
+    tmp_path: Path, alignment_shards: Path, refinement_shards: Path
+) -> None:
+    shards = (alignment_shards, refinement_shards)
+    launch([sys.executable], tmp_path, shards, "run_name=one", "max_steps=10")
+    launch([sys.executable], tmp_path, shards, "run_name=moved", *DDP)
+    launch(
+        [sys.executable], tmp_path, shards, "run_name=moved", "max_steps=10", "resume=auto",
+        "data.num_workers=2",
+    )  # fmt: skip
+    assert samples_by_step(tmp_path / "moved") == samples_by_step(tmp_path / "one")
+    # The five batches of four alignment samples are the 20 photos, each once.
+    steps = samples_by_step(tmp_path / "moved").values()
+    photos = [sample for mode, ids in steps for sample in ids if mode == "alignment"]
+    assert len(photos) == len(set(photos)) == 20
+    one, moved = (
+        torch.load(tmp_path / run / "checkpoints" / "step_00000010.ckpt", weights_only=True)
+        for run in ("one", "moved")
+    )
+    for name, weight in one["state_dict"].items():
+        torch.testing.assert_close(moved["state_dict"][name], weight, rtol=1e-3, atol=1e-5)

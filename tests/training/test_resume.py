@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -33,17 +34,21 @@ SMALL = [
 Command = list[str]
 
 
-@pytest.fixture
-def command(tmp_path: Path, alignment_shards: Path, refinement_shards: Path) -> Command:
+def base_command(runs: Path, alignment_shards: Path, refinement_shards: Path) -> Command:
     return [
         sys.executable,
         str(ROOT / "train.py"),
         *SMALL,
-        f"runs_folder={tmp_path}",
+        f"runs_folder={runs}",
         f"data.alignment.shards={alignment_shards}",
         f"data.refinement.shards={refinement_shards}",
         f"data.refinement.validation_shards={refinement_shards}",
     ]
+
+
+@pytest.fixture
+def command(tmp_path: Path, alignment_shards: Path, refinement_shards: Path) -> Command:
+    return base_command(tmp_path, alignment_shards, refinement_shards)
 
 
 def environment() -> dict[str, str]:
@@ -57,8 +62,10 @@ def train(command: Command, *overrides: str) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def train_and_kill(command: Command, samples: Path, step: int, *overrides: str) -> None:
-    """Send SIGKILL as soon as the record shows that a step's last micro-batch is done."""
+def train_and_kill(
+    command: Command, samples: Path, step: int, *overrides: str, delay: float = 0.0
+) -> None:
+    """Send SIGKILL as soon as the record shows that a step's last micro-batch is done, or later."""
     with subprocess.Popen(
         [*command, *overrides],
         env=environment(),
@@ -71,6 +78,7 @@ def train_and_kill(command: Command, samples: Path, step: int, *overrides: str) 
             if samples.exists() and samples.read_text().count("\n") >= 2 * step:
                 break
             time.sleep(0.01)
+        time.sleep(delay)  # seconds
         # The loader's workers too, as a machine that loses power would.
         os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
@@ -100,15 +108,59 @@ def test_sixty_steps_killed_at_37_and_resumed_equal_sixty_in_one_go(
     assert 20 <= stopped_at < 60
     train(command, "run_name=killed", "max_steps=60", "resume=auto")
 
-    whole, resumed = checkpoint(tmp_path / "whole", 60), checkpoint(killed, 60)
-    for part in ("state_dict", "optimizer_states", "lr_schedulers", "callbacks", "global_step"):
-        assert equal(whole[part], resumed[part]), part
-    assert whole["callbacks"]["EMACallback"]["ema"]["shadow_params"]
-    lines = [(tmp_path / run / "samples.jsonl").read_text() for run in ("whole", "killed")]
-    assert lines[0] == lines[1]
-    records = [json.loads(line) for line in lines[0].splitlines()]
+    require_equal_runs(tmp_path / "whole", killed, 60)
+    lines = (killed / "samples.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
     assert [record["step"] for record in records] == [step for step in range(60) for _ in range(2)]
     assert [r["mode"] for r in records[:4]] == ["alignment"] * 2 + ["refinement"] * 2
+
+
+def require_equal_runs(first: Path, second: Path, step: int) -> None:
+    """Compare weights, average, optimiser, schedule and samples bit for bit."""
+    one, two = checkpoint(first, step), checkpoint(second, step)
+    for part in ("state_dict", "optimizer_states", "lr_schedulers", "callbacks", "global_step"):
+        assert equal(one[part], two[part]), part
+    assert one["callbacks"]["EMACallback"]["ema"]["shadow_params"]
+    lines = [(run / "samples.jsonl").read_text() for run in (first, second)]
+    assert lines[0] == lines[1]
+
+
+@pytest.fixture(scope="module")
+def whole_run(
+    tmp_path_factory: pytest.TempPathFactory, alignment_shards: Path, refinement_shards: Path
+) -> Path:
+    """24 steps in one go, by no loader worker: the epochs of 20 photos and 12 pairs end often."""
+    runs = tmp_path_factory.mktemp("runs")
+    train(base_command(runs, alignment_shards, refinement_shards), "run_name=whole", *PRODUCT)
+    return runs / "whole"
+
+
+PRODUCT = [
+    "max_steps=24",
+    "validate_every_n_steps=8",
+    "callbacks.resume_checkpoint.every_n_steps=5",
+    "data.num_workers=0",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("workers", "persistent"), [(0, False), (1, False), (1, True), (3, False), (3, True)]
+)
+def test_killed_twice_at_arbitrary_moments_with_any_workers(
+    whole_run: Path, command: Command, tmp_path: Path, workers: int, persistent: bool
+) -> None:
+    rng = random.Random(f"{workers} {persistent}")
+    run = [
+        *PRODUCT, "run_name=killed", "resume=auto", f"data.num_workers={workers}",
+        f"data.persistent_workers={str(persistent).lower()}",
+    ]  # fmt: skip
+    samples = tmp_path / "killed" / "samples.jsonl"
+    for first, last in ((3, 9), (11, 17)):
+        step, delay = rng.randint(first, last), rng.uniform(0.0, 0.1)
+        train_and_kill(command, samples, step, *run, delay=delay)
+    train(command, *run)
+    require_equal_runs(whole_run, tmp_path / "killed", 24)
 
 
 @pytest.mark.slow

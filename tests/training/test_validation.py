@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rba.batch import Batch
-from rba.training.validation import ValidationMeter
+from rba.training.validation import ValidationMeter, ValidationMeters
 
 
 def with_truth(batch: Batch) -> Batch:
@@ -52,3 +52,23 @@ def test_padding_and_unknown_matches_are_left_out_and_counted(
     assert measured[1] == pytest.approx(3.0)
     assert measured[2] == 1.0
     assert meter.take(torch.device("cpu")) is None
+
+
+def test_sets_of_a_mode_are_measured_one_by_one_and_together(
+    make_batch: Callable[..., Batch],
+) -> None:
+    meters = ValidationMeters()
+    for name, size, loss in (("a", 3, 1.0), ("b", 1, 5.0)):
+        batch = dataclasses.replace(
+            with_truth(make_batch(size=size)), sample_ids=(f"{name}/0/0",) * size
+        )
+        meters.of(batch, 2).add(batch, peaked_maps(batch, 1), torch.full((size,), loss))
+    losses = {name: values[1] for name, values in meters.take(torch.device("cpu")).items()}
+    assert losses == {"alignment": 2.0, "alignment_a": 1.0, "alignment_b": 5.0}
+    assert meters.take(torch.device("cpu")) == {}
+
+
+def test_the_only_set_of_a_mode_goes_by_its_mode(make_batch: Callable[..., Batch]) -> None:
+    meters, batch = ValidationMeters(), with_truth(make_batch())
+    meters.of(batch, 2).add(batch, peaked_maps(batch, 1), torch.ones(4))
+    assert list(meters.take(torch.device("cpu"))) == ["alignment"]

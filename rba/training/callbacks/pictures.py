@@ -40,11 +40,10 @@ class PictureGrid(Callback):
         if batch_idx or not count or not trainer.is_global_zero:
             return
         grid = picture_grid(pl_module, batch, outputs[:, pl_module.validation.layer], count)
+        name = f"validation/{batch.mode}/{batch.sample_ids[0].partition('/')[0]}"
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_image(
-                    f"validation/{batch.mode}", grid, trainer.global_step, dataformats="HWC"
-                )
+                logger.experiment.add_image(name, grid, trainer.global_step, dataformats="HWC")
 
 
 def picture_grid(module: RefineByAlignModule, batch: Batch, maps: Tensor, count: int) -> np.ndarray:
