@@ -43,7 +43,10 @@ def test_it_follows_the_warmed_up_recursion_once_an_optimiser_step(make_module: 
         torch.testing.assert_close(average, value.detach())
 
 
-def test_validation_sees_the_average_and_training_gets_its_weights_back(make_module: Maker) -> None:
+@pytest.mark.parametrize("end", ["on_validation_end", "on_exception"])
+def test_validation_sees_the_average_and_training_gets_its_weights_back(
+    make_module: Maker, end: str
+) -> None:
     module = make_module()
     ema, trainer = started(module)
     with torch.no_grad():
@@ -55,7 +58,9 @@ def test_validation_sees_the_average_and_training_gets_its_weights_back(make_mod
         torch.equal(p, s) for p, s in zip(trained(module), ema.ema.shadow_params, strict=True)
     )
     assert not torch.equal(trained(module)[0], own[0])
-    ema.on_validation_end(trainer, module)
+    getattr(ema, end)(trainer, module, *[RuntimeError()] * (end == "on_exception"))
+    assert all(torch.equal(p, o) for p, o in zip(trained(module), own, strict=True))
+    ema.on_exception(trainer, module, RuntimeError())  # nothing is swapped any more
     assert all(torch.equal(p, o) for p, o in zip(trained(module), own, strict=True))
 
 
