@@ -18,7 +18,7 @@ class StorageSettings:
         cache_gigabytes: Most that the cache may hold, in 10**9 bytes.
         downloads: Shards that one process downloads at once, ahead of the order.
         retry_seconds: A read is tried again, with growing pauses, until nothing has come for so
-            long. Below 600, after which NCCL ends the ranks that wait for the one that reads.
+            long. Below half of ``trainer.process_group_timeout``, for which other ranks wait.
         timeout_seconds: A server that is silent for so long is asked again (http).
 
     Raises:
