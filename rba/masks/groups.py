@@ -24,6 +24,7 @@ LIMITS = {
     "roughness": (0.0, 1.0),
     "border_distance": (0.0, 0.5),
 }
+_SAME = 2e-4  # of compactness, solidity, elongation
 _IN_LOGARITHM = ("area_ratio", "num_components", "spread")
 
 Quantiles = tuple[tuple[float, float], ...]
@@ -86,6 +87,25 @@ class MaskGroup:
         found = (compactness, solidity, elongation)
         pairs = zip(found, self._rank_tables, strict=True)
         return np.array([np.interp(x, values, chances) for x, (values, chances) in pairs])
+
+    def rank_ranges(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the shares of the population below, and not above, each of [N, 3] numbers.
+
+        The two differ where many masks have the very number. Columns as in `ranks`.
+        """
+        tables = zip(values.T, self._rank_tables, strict=True)
+        ends = [
+            (np.interp(x - _SAME, found, chances), np.interp(x + _SAME, found, chances))
+            for x, (found, chances) in tables
+        ]
+        low, high = (np.stack(end, axis=1) for end in zip(*ends, strict=True))
+        return low, high
+
+    @functools.cached_property
+    def repeats_shapes(self) -> bool:
+        """Whether many masks have the very same compactness, and solidity or elongation."""
+        repeats = [bool((np.diff(values) < _SAME).any()) for values, _ in self._rank_tables]
+        return repeats[0] and any(repeats[1:])
 
     def _value(self, name: str, probability: float) -> float:
         value = float(np.interp(probability, *self._tables[name]))

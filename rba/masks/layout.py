@@ -8,6 +8,7 @@ import numpy as np
 
 from rba.masks.catalogue import ShapeTarget, as_contour, catalogue, turn_to_frame
 from rba.masks.filling import Cut, Shape, fill, scale_for
+from rba.masks.grid_shapes import find_grid_shape
 from rba.masks.groups import MaskGroup
 from rba.masks.raster import largest_component, put, settle_area, trimmed
 from rba.masks.search import Effort, find_shape
@@ -21,6 +22,7 @@ _KINDS = 3  # different forms among the smaller components
 _SMALL_SIDE, _SMALL_EFFORT = 128, Effort(candidates=1, steps=2)
 _TRIES = 12  # places tried for a component; the arena opens wider from try to try
 _NEIGHBOURS = np.ones((3, 3), np.uint8)
+_KEPT_LARGEST = 0.85  # of its area, other components, so that they may grow
 _LARGEST_CUT = 0.45  # share of a shape's extent that the image's border may take
 
 
@@ -118,16 +120,23 @@ def build_mask(
         roughness=target.roughness,
     )
     effort = _SMALL_EFFORT if min(size) < _SMALL_SIDE else Effort()
-    draw = (group.ranks, group.families, rng)
-    shape = find_shape(wanted, main_pixels, *draw, room=room, cut=cut, effort=effort)
-    window = _largest(shape, main_pixels, size)
+    given = None
+    if cut is None or count > 1:  # a cluster is seldom cut where its largest part lies
+        given = find_grid_shape(group, wanted, (main_pixels, pixels), size, rng)
+    shape, window = None, given
+    if window is None:
+        draw = (group.ranks, group.families, rng)
+        shape = find_shape(wanted, main_pixels, *draw, room=room, cut=cut, effort=effort)
+        window = _largest(shape, main_pixels, size)
     if count > 1:
         box_side = target.spread * float(np.sqrt(pixels))
         cluster = _Cluster(pixels, count, box_side, cut.side if cut else None)
-        num_kinds = 0 if effort is _SMALL_EFFORT else min(count - 1, _KINDS)
+        num_kinds = min(count - 1, _KINDS)
+        if effort is _SMALL_EFFORT:
+            num_kinds = 0 if shape else 1
         kinds = [_draw_kind(wanted, main_pixels, group, rng) for _ in range(num_kinds)]
-        kinds = kinds or [shape]
-        window = _scatter(window, kinds, cluster, size, rng)
+        kinds = kinds or [shape] if shape else kinds
+        window = _scatter(window, kinds, cluster, size, rng, keep=given is not None)
     return BuiltMask(window, cut.side if cut else None)
 
 
@@ -185,22 +194,33 @@ def _scatter(
     wanted: _Cluster,
     size: tuple[int, int],
     rng: np.random.Generator,
+    *,
+    keep: bool,
 ) -> np.ndarray:
-    """Place the largest component and smaller ones so that none touch."""
+    """Place the largest component and smaller ones so that none touch.
+
+    ``keep`` leaves every pixel of the largest as it is; the others make up for its area.
+    """
     arena = _open_arena(main, wanted, size, rng)
+    first, beside = arena.canvas.copy(), arena.near == 0
     left = wanted.pixels - int(np.count_nonzero(main))
     outlines = [kind.outline() for kind in kinds]
     largest = int(np.count_nonzero(main))
+    cap = _KEPT_LARGEST * largest if keep else largest
     shares = np.sort(rng.exponential(size=wanted.count - 1) + 0.15)[::-1]
     sums = shares[::-1].cumsum()[::-1]  # of each share and those after it
     for number in range(wanted.count - 1):
-        pixels = min(max(left * shares[number] / sums[number], 1.0), largest)
+        pixels = min(max(left * shares[number] / sums[number], 1.0), cap)
         kind = number % len(kinds)
         contour = as_contour(outlines[kind] * cmath.exp(2j * cmath.pi * rng.random()))
         scale = np.float32(scale_for(contour, pixels))
         piece = fill(kinds[kind].form.pieces, contour[:, 0] * scale)
         if arena.place(piece, rng):
             left -= int(np.count_nonzero(piece))
+    others = arena.canvas - first
+    if keep and others.any():
+        rest = max(wanted.pixels - largest, 1)
+        return trimmed(first | settle_area(others, rest, beside))
     window = trimmed(arena.canvas)
     return trimmed(settle_area(_with_room(window, wanted.pixels, size), wanted.pixels))
 

@@ -7,6 +7,7 @@ function on the pixel grid, scikit-image's polygons.
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -60,6 +61,29 @@ def fragments(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     return mask
 
 
+def discs(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """A cluster of small discs as a drawing program makes them: few different ones there are."""
+    mask, side = np.zeros((height, width), np.uint8), min(height, width)
+    centre = rng.uniform(0.1, 0.9, 2) * (width, height)
+    reach = rng.uniform(0.05, 0.2) * side
+    for _ in range(int(rng.integers(4, 21))):
+        x, y = (centre + rng.normal(0, reach, 2)).astype(int).tolist()
+        cv2.circle(mask, (x, y), int(rng.integers(2, 9)), 1, cv2.FILLED)
+    return mask > 0
+
+
+def rectangles(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """A cluster of small upright rectangles."""
+    mask, side = np.zeros((height, width), bool), min(height, width)
+    centre = rng.uniform(0.1, 0.9, 2) * (width, height)
+    reach = rng.uniform(0.05, 0.2) * side
+    for _ in range(int(rng.integers(4, 21))):
+        x, y = np.maximum(centre + rng.normal(0, reach, 2), 0).astype(int)
+        across, down = rng.integers(3, 16, 2)
+        mask[y : y + down, x : x + across] = True
+    return mask
+
+
 def mixture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     drawer = (scratches, blobs, fragments)[int(rng.integers(3))]
     return drawer(rng, height, width)
@@ -109,6 +133,8 @@ def test_a_small_fit_follows_the_population(drawer: Drawer, tmp_path: Path) -> N
         (scratches, (512, 512)),
         (blobs, (512, 512)),
         (fragments, (512, 512)),
+        (discs, (512, 512)),
+        (rectangles, (512, 512)),
         (mixture, (512, 512)),
         (mixture, (360, 640)),
     ],
