@@ -23,7 +23,7 @@ from rba.masks.shapes import draw_disc, draw_form, straight_bar
 from rba.masks.statistics import contour_shape, outer_contour
 
 # Errors are sums over compactness, solidity and elongation of differences in rank.
-_GOOD, _FAIR = 0.08, 0.35
+_GOOD, _FAIR = 0.12, 0.35
 _MAX_TURNS = 8  # of an angle at which the shape fits into its room
 _TRIAL_EXTENT = 128.0  # pixels: larger shapes are tried at this size, and made at theirs
 _STEPS = np.array([0.05, 0.004, 0.05])  # of the knobs, to see what they do
