@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from rba.models.encoder import num_tokens, patch_tokens, token_stride, token_width
 from rba.models.parts import describe_part
+from rba.models.shared_start import share_start
 from rba.models.unet import cross_attention_layers
 
 PARTS = ("autoencoder", "encoder", "connector", "unet")
@@ -25,6 +26,7 @@ class RefinementNetwork(nn.Module):
             masked image (`sees_target_tokens`).
         reference_size: Side R of the reference in pixels.
         train_encoder: Train the encoder too (where no pretrained one of the size exists).
+        shared_start: Set the start of random weights anew, see `rba.models.shared_start`.
 
     Raises:
         ValueError: If the parts' widths do not fit each other.
@@ -39,6 +41,7 @@ class RefinementNetwork(nn.Module):
         *,
         reference_size: int,
         train_encoder: bool = False,
+        shared_start: bool = False,
     ) -> None:
         super().__init__()
         # Any: nn.Module would hide what each part's own class offers.
@@ -50,6 +53,8 @@ class RefinementNetwork(nn.Module):
         self.train_encoder = train_encoder
         self.num_tokens = num_tokens(encoder, reference_size)
         self._check_widths()
+        if shared_start:
+            share_start(self)
         self.autoencoder.requires_grad_(False)
         self.encoder.requires_grad_(train_encoder)
         mask_token = getattr(getattr(encoder, "embeddings", None), "mask_token", None)
