@@ -2,18 +2,15 @@
 
 import dataclasses
 import hashlib
-import io
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-
-import numpy as np
 
 from rba.data.output import OutputFolder
 from rba.data.sample import SCHEMA_VERSION
 from rba.data.shard_index import TarIndex, require_one_kind
 from rba.data.shards import IGNORED_MEMBERS
-from rba.data.writer import MANIFEST_NAME, ShardEntry, index_path
+from rba.data.writer import MANIFEST_NAME, ShardEntry, index_bytes, index_path
 from rba.errors import InputError
 
 
@@ -52,7 +49,7 @@ def adopt_tars(indices: Sequence[TarIndex], out: Path) -> Path:
         link = out / index.path.name
         if not link.exists():
             link.symlink_to(index.path.resolve())
-        data = _npy(index.offsets)
+        data = index_bytes(index.offsets)
         output.write(index_path(link).name, data)
         entries.append(
             ShardEntry(
@@ -82,9 +79,3 @@ def ignored_members(indices: Iterable[TarIndex]) -> dict[str, int]:
         for name, count in index.ignored.items():
             counts[name] = counts.get(name, 0) + count
     return counts
-
-
-def _npy(array: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, array, allow_pickle=False)
-    return stream.getvalue()

@@ -202,7 +202,7 @@ class ShardWriter:
             self._stream.flush()
             os.fsync(self._stream.fileno())
             self._stream.close()
-        index = _npy(np.array(self._offsets, np.uint64))
+        index = index_bytes(self._offsets)
         with open(aside, "rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         entry = ShardEntry(
@@ -252,7 +252,8 @@ def _is_partial(name: str) -> bool:
     return name.startswith(".") and name.endswith(".partial")
 
 
-def _npy(array: np.ndarray) -> bytes:
+def index_bytes(ranges: Sequence[tuple[int, int]] | np.ndarray) -> bytes:
+    """Return the file beside a shard: where each sample starts and ends, as ``.npy``."""
     stream = io.BytesIO()
-    np.save(stream, array, allow_pickle=False)
+    np.save(stream, np.asarray(ranges, np.uint64).reshape(-1, 2), allow_pickle=False)
     return stream.getvalue()

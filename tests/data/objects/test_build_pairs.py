@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import cv2
@@ -126,6 +127,19 @@ def test_matchers_by_setting(objects, tmp_path):
     apart = record.matches - exact["shifted", "00.png", "01.png"].matches
     apart = np.abs(apart[..., :2].astype(float) * 96)
     assert np.nanmax(apart) < 2.0
+
+
+def test_workers_do_not_change_the_bytes(objects, tmp_path):
+    for copy in range(5):
+        shutil.copytree(objects / "shifted", objects / f"copy{copy}")
+    built = []
+    for workers in (1, 2):
+        out = tmp_path / str(workers)
+        run(objects=objects, out=out, matcher="sift", workers=workers, samples_per_shard=4)
+        names = [path.name for path in sorted(out.iterdir()) if path.name != "build_report.json"]
+        built.append({name: (out / name).read_bytes() for name in names})
+    assert sum(name.endswith(".tar") for name in built[0]) >= 3
+    assert built[0] == built[1]
 
 
 def test_the_manifest_tells_what_the_matches_depend_on(objects, tmp_path):
