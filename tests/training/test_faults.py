@@ -223,4 +223,6 @@ def test_a_killed_worker_of_one_rank_ends_all_ranks(
     assert process.returncode != 0
     assert "of rank 1) was killed by SIGKILL: most likely the machine's memory ran out" in told
     assert "Traceback" not in told
-    assert is_gone(second)
+    while not is_gone(second):  # it may still be leaving
+        assert time.monotonic() - killed_at < 60
+        time.sleep(0.1)
