@@ -34,6 +34,20 @@ class RunStoppedError(RuntimeError):
     """
 
 
+class RunInterruptedError(RunStoppedError):
+    """A signal asked a run to end, and all ranks agreed to at the end of the same step.
+
+    Commands exit with status 75 (``EX_TEMPFAIL`` of sysexits.h: start it again).
+
+    Attributes:
+        signal_name: The signal, such as ``SIGTERM``.
+    """
+
+    def __init__(self, message: str, signal_name: str) -> None:
+        super().__init__(message)
+        self.signal_name = signal_name
+
+
 def command_message(error: Exception) -> str | None:
     """Return the line that a command prints instead of a traceback.
 
@@ -51,5 +65,7 @@ def command_message(error: Exception) -> str | None:
 
 
 def exit_status(error: Exception) -> int:
-    """Return the status that a command leaves with after `command_message`."""
+    """Return the status that a command leaves with after `command_message`: 2, 3 or 75."""
+    if isinstance(error, RunInterruptedError):
+        return 75
     return 3 if isinstance(error, RunStoppedError) else 2

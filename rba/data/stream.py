@@ -18,6 +18,7 @@ from rba.batch import Batch, Example, Mode
 from rba.data.alternation import ModePattern
 from rba.data.mixed_stream import MixedStream
 from rba.data.mode_stream import ModeStream
+from rba.data.worker_signals import outlive_signals
 from rba.errors import InputError
 
 
@@ -139,5 +140,9 @@ class StepSampler(Sampler[int]):
 
 
 def start_worker(_worker: int) -> None:
-    """Prepare a loader worker: workers share the cores, OpenCV's threads would fight over them."""
+    """Prepare a loader worker: workers share the cores, OpenCV's threads would fight over them.
+
+    A signal that asks the run to end reaches them too, but the step must still be finished.
+    """
     cv2.setNumThreads(0)
+    outlive_signals()

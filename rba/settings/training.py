@@ -42,8 +42,8 @@ def check_train_settings(config: DictConfig) -> None:
     """Hold a composed training configuration against `TrainSettings` and resolve it in place.
 
     Raises:
-        InputError: If a value is unset or of the wrong type, a key is unknown, or a count is not
-            positive.
+        InputError: If a value is unset or of the wrong type, a key is unknown, a count is not
+            positive, or a requeued run would not resume.
     """
     require_complete(config)
     for name in ("runs_folder", "resume", "init_from"):
@@ -63,6 +63,12 @@ def check_train_settings(config: DictConfig) -> None:
             raise InputError(f"{name}={config[name]} must be at least 1")
     if not 0 <= config.seed < 2**32:
         raise InputError(f"seed={config.seed} must lie in 0 to 2**32 - 1")
+    preemption = config.callbacks.get("preemption")
+    if preemption and preemption.get("requeue") and config.resume != "auto":
+        raise InputError(
+            f"callbacks.preemption.requeue=true runs the same command again, which resume="
+            f"{config.resume} would not continue; give resume=auto"
+        )
 
 
 def without_sources(network: DictConfig) -> DictConfig:

@@ -11,9 +11,10 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from rba.errors import InputError, RunStoppedError
+from rba.errors import InputError, RunInterruptedError, RunStoppedError
 from rba.training.callbacks.sample_recorder import SampleRecorder
 from rba.training.check import count_parts, memory_estimate, report
 from rba.training.checkpoint_io import AtomicCheckpointIO
@@ -65,7 +66,7 @@ def make_trainer(
         InputError: If the machine lacks what ``trainer`` asks for.
     """
     if samples_file is not None:
-        callbacks = [*callbacks, SampleRecorder(samples_file)]
+        callbacks = [SampleRecorder(samples_file), *callbacks]  # before one that ends the run
     _quieten()
     clip = settings.get("gradient_clip_val")
     if isinstance(clip, (int, float)) and clip < 0:
@@ -113,11 +114,19 @@ _LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe",
 def fit(trainer: Trainer, module: RefineByAlignModule, **options: Any) -> None:
     """Train; where another rank ended, say so instead of how the connection to it broke.
 
+    Where a signal ended the run, a process that Lightning launched leaves with status 0: with
+    another one Lightning might kill the first process before that leaves with its own.
+
     Raises:
+        RunInterruptedError: If a signal ended the run.
         RunStoppedError: If another rank is gone.
     """
     try:
         trainer.fit(module, **options)
+    except RunInterruptedError:
+        launched = isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher)
+        if not launched or trainer.local_rank == 0:
+            raise
     except RuntimeError as error:
         lost = isinstance(error, torch.distributed.DistError) or any(
             words in str(error) for words in _LOST

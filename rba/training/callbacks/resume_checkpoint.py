@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
-from rba.errors import InputError
+from rba.errors import InputError, RunInterruptedError
 
 _log = logging.getLogger(__name__)
 _NAME = re.compile(r"step_(\d+)\.ckpt")
@@ -31,7 +31,8 @@ class ResumeCheckpoint(Callback):
     On an error (no answer from the storage, a dead loader worker, too many bad samples) rank 0
     saves the last whole step alone, as the other ranks may be gone: on one device and under plain
     DDP, where it holds all that is to be saved. An error between the gradients and the end of the
-    step saves nothing: weights and averages could be of two steps.
+    step saves nothing: weights and averages could be of two steps. Where a signal ends the run, all
+    ranks save together.
 
     Lightning's `ModelCheckpoint` waits for a validation where a metric is monitored and saves
     nothing at the end where ``max_steps`` is no multiple; resuming must depend on neither.
@@ -89,7 +90,8 @@ class ResumeCheckpoint(Callback):
     ) -> None:
         """Save the last whole step, if that can be done without the other ranks."""
         alone = isinstance(trainer.strategy, (SingleDeviceStrategy, DDPStrategy))
-        if self._loops is None or not alone or self._step == self._saved_step:
+        together = isinstance(exception, RunInterruptedError)  # all ranks are here
+        if self._loops is None or self._step == self._saved_step or not (alone or together):
             return
         # A step of several micro-batches may be half done: the loops as they were after the last.
         # Trainer.save_checkpoint would wait for the other ranks.
@@ -100,9 +102,11 @@ class ResumeCheckpoint(Callback):
             trainer.strategy.save_checkpoint(checkpoint, self._path(self._step))
         except OSError as error:  # must not hide why the run ends
             _log.warning("no checkpoint of step %d: %s", self._step, error)
-            return
-        self._saved_step = self._step
-        self._drop_old(trainer)
+        else:
+            self._saved_step = self._step
+            self._drop_old(trainer)
+        if together:  # a launcher ends the other ranks as soon as one has left
+            trainer.strategy.barrier("resume_checkpoint")
 
     def _save(self, trainer: Trainer) -> None:
         self._saved_step = trainer.global_step
