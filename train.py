@@ -42,8 +42,8 @@ def train(config: DictConfig) -> None:
     shapes: Any = check.on_meta(lambda: build(bare))
     outline = build_module(config, shapes, facts)
     start_check.require_fitting_start(shapes, start, facts)
-    sources = config.model.network if start is None and config.init_from is None else bare
-    require_sources(sources)
+    if pretrained := start is None and config.init_from is None:
+        require_sources(config.model)
     callbacks = [build(part) for part in config.callbacks.values()]
     loggers = [build(part) for part in config.logger.values()]
     check.require_fitting_parts(shapes, config.model.image_size, config.per_device_batch)
@@ -62,7 +62,7 @@ def train(config: DictConfig) -> None:
     if run.prepare(OmegaConf.to_yaml(config), start) >= config.max_steps:
         print(f"{start} has reached max_steps={config.max_steps}: raise it to train on")
     seed_everything(config.seed, verbose=False)
-    network = build(sources)
+    network = build(config.model.network if pretrained else bare)
     if start is None and config.init_from is not None:
         load_weights(network, config.init_from)
     module = build_module(config, network, facts)

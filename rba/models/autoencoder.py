@@ -11,7 +11,8 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor
 from torch.nn import functional as F
 
-from rba.models.sources import Architecture, from_source
+from rba.models.diffusers_parts import from_source
+from rba.models.sources import Architecture
 
 # Orthonormal colour axes: luminance, blue-yellow, red-green.
 _COLOUR_AXES = ((1.0, 1.0, 1.0), (-1.0, -1.0, 2.0), (1.0, -1.0, 0.0))
@@ -62,7 +63,7 @@ def load_autoencoder(source: str | None, architecture: Architecture | None = Non
     """Load Stable Diffusion's autoencoder (subfolder ``vae``), or build it with random weights.
 
     Args:
-        source: Local diffusers folder or hub id; None builds from ``architecture``.
+        source: Local diffusers folder, single file, or hub id; None builds from ``architecture``.
         architecture: `AutoencoderKL`'s configuration.
 
     Raises:

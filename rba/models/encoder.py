@@ -30,6 +30,7 @@ from rba.models.sources import (
     load_pretrained,
     refuse_unknown,
     require_same,
+    way_out,
 )
 
 # Larger than what the pixels give a random encoder: at first, tokens are told apart by place.
@@ -67,12 +68,24 @@ def load_encoder(source: str | None, architecture: Architecture | None = None) -
         if architecture is None:
             raise InputError("the encoder has neither a source nor an architecture; set one")
         return _from_scratch({key: _listed(value) for key, value in architecture.items()})
+    return load_pretrained(_KINDS[check_encoder(source, architecture)][1], source)
+
+
+def check_encoder(source: str, architecture: Architecture | None = None) -> str:
+    """Refuse a source that is not the configured encoder; reads its configuration alone.
+
+    Returns:
+        Its ``model_type``.
+
+    Raises:
+        InputError: As `load_encoder`.
+    """
     check_source(source, "")
     try:
         config, _ = Dinov2Config.get_config_dict(source)
     except OSError as error:
         raise InputError(
-            f"cannot open the encoder {source}: {str(error).splitlines()[0]}; give a local folder"
+            f"cannot open the encoder {source}: {str(error).splitlines()[0]}; {way_out(source)}"
         ) from error
     found = config.get("model_type", "no model")
     if found not in _KINDS:
@@ -81,7 +94,7 @@ def load_encoder(source: str | None, architecture: Architecture | None = None) -
             f"{', '.join(_KINDS)}; give a folder of DINOv2 weights"
         )
     require_same("the encoder", source, architecture or {}, config)
-    return load_pretrained(_KINDS[found][1], source)
+    return found
 
 
 def _from_scratch(architecture: dict[str, Any]) -> Encoder:

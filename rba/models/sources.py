@@ -1,44 +1,22 @@
-"""Build a diffusers or transformers part from a folder, a hub id, or its architecture alone."""
+"""Where pretrained parts come from: a folder, a hub id or a single file; whole, or refused."""
 
-import inspect
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import constants
 from safetensors import SafetensorError
 
 from rba.errors import InputError
 
 Architecture = Mapping[str, Any]
 
+_SINGLE_FILES = (".safetensors", ".ckpt")
 
-def from_source(
-    part: Any, source: str | None, architecture: Architecture | None, *, subfolder: str
-) -> Any:
-    """Load ``part`` with weights from ``source``, or build it with random weights.
 
-    Args:
-        part: A diffusers `ModelMixin` class.
-        source: Local diffusers folder, or hub id; None = random weights.
-        architecture: Keyword arguments of ``part``; where a source is given too, the source must
-            agree with every one of them.
-        subfolder: Where the part lies inside a diffusers folder.
-
-    Raises:
-        InputError: If neither is given, the source cannot be opened, or the two disagree.
-    """
-    if source is None:
-        if architecture is None:
-            raise InputError(f"{part.__name__} has neither a source nor an architecture; set one")
-        refuse_unknown(part.__name__, architecture, inspect.signature(part.__init__).parameters)
-        return part(**architecture)
-    check_source(source, subfolder)
-    try:
-        config = part.load_config(source, subfolder=subfolder)
-    except OSError as error:
-        raise InputError(_cannot_open(part.__name__, source, subfolder, error)) from error
-    require_same(part.__name__, source, architecture or {}, config)
-    return load_pretrained(part, source, subfolder=subfolder)
+def is_single_file(source: str) -> bool:
+    """Return whether a source names a single file of weights rather than a folder or hub id."""
+    return source.endswith(_SINGLE_FILES) and not Path(source).is_dir()
 
 
 def load_pretrained(part: Any, source: str, *, subfolder: str = "") -> Any:
@@ -53,11 +31,11 @@ def load_pretrained(part: Any, source: str, *, subfolder: str = "") -> Any:
     try:
         loaded, report = part.from_pretrained(source, output_loading_info=True, **inside)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise InputError(_cannot_open(part.__name__, source, subfolder, error)) from error
+        raise InputError(cannot_open(part.__name__, source, subfolder, error)) from error
     missing = sorted(report["missing_keys"])
     if missing:
         error = f"its weights lack {len(missing)} of the part's tensors, {missing[0]} first"
-        raise InputError(_cannot_open(part.__name__, source, subfolder, error))
+        raise InputError(cannot_open(part.__name__, source, subfolder, error))
     return loaded
 
 
@@ -79,6 +57,10 @@ def check_source(source: str, subfolder: str) -> None:
         InputError: If the folder, or the part inside it, is missing.
     """
     path = Path(source)
+    if is_single_file(source):
+        if not path.is_file():
+            raise InputError(f"{source} does not exist; give a file, a local folder or a hub id")
+        return
     looks_local = source.startswith((".", "/", "~")) or source.count("/") != 1
     if path.is_dir():
         if subfolder and not (path / subfolder).is_dir():
@@ -107,6 +89,25 @@ def require_same(
         )
 
 
+def require_input_channels(source: str, found: int, wanted: Mapping[str, Any]) -> None:
+    """Refuse a U-Net whose input is neither the noisy latents alone nor the configured one.
+
+    Args:
+        source: Where it comes from.
+        found: Its input channels.
+        wanted: The configured architecture.
+
+    Raises:
+        InputError: With the numbers that fit.
+    """
+    fitting = {wanted.get(name, found) for name in ("in_channels", "out_channels")}
+    if found not in fitting:
+        raise InputError(
+            f"the U-Net of {source} has {found} input channels; "
+            f"{' or '.join(map(str, sorted(fitting)))} fit this configuration"
+        )
+
+
 def _plain(value: Any) -> Any:
     """Compare tuples, lists and OmegaConf lists alike."""
     if isinstance(value, str) or not hasattr(value, "__iter__"):
@@ -114,7 +115,18 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value]
 
 
-def _cannot_open(name: str, source: str, subfolder: str, error: object) -> str:
+def cannot_open(name: str, source: str, subfolder: str, error: object) -> str:
+    """Return the message that a part of a folder or hub id cannot be opened, with the way out."""
     where = f"{source}/{subfolder}" if subfolder else source
     reason = (str(error).splitlines() or ["unknown reason"])[0]
-    return f"cannot open {name} in {where}: {reason}; give a complete local folder"
+    return f"cannot open {name} in {where}: {reason}; {way_out(source)}"
+
+
+def way_out(source: str) -> str:
+    """Say how a source that cannot be opened becomes one that can."""
+    if constants.HF_HUB_OFFLINE and not Path(source).exists():
+        return (
+            "HF_HUB_OFFLINE=1 reads the cache alone: fill it once online with "
+            f"`hf download {source}`, or give a complete local folder"
+        )
+    return "give a complete local folder"

@@ -7,13 +7,8 @@ from diffusers import UNet2DConditionModel
 from torch import nn
 
 from rba.errors import InputError
-from rba.models.sources import (
-    Architecture,
-    check_source,
-    from_source,
-    load_pretrained,
-    require_same,
-)
+from rba.models.diffusers_parts import from_source
+from rba.models.sources import Architecture
 
 
 def load_unet(source: str | None, architecture: Architecture | None = None) -> UNet2DConditionModel:
@@ -24,7 +19,7 @@ def load_unet(source: str | None, architecture: Architecture | None = None) -> U
     step 0 equals the source's.
 
     Args:
-        source: Local diffusers folder or hub id; None builds from ``architecture``.
+        source: Local diffusers folder, single file, or hub id; None builds from ``architecture``.
         architecture: `UNet2DConditionModel`'s configuration.
 
     Raises:
@@ -32,15 +27,8 @@ def load_unet(source: str | None, architecture: Architecture | None = None) -> U
     """
     if source is None:
         return from_source(UNet2DConditionModel, None, architecture, subfolder="unet")
-    check_source(source, "unet")
-    wanted = dict(architecture or {})
-    in_channels = wanted.pop("in_channels", None)
-    try:
-        config: Any = UNet2DConditionModel.load_config(source, subfolder="unet")
-    except OSError as error:
-        raise InputError(f"cannot open the U-Net in {source}: {error}") from error
-    require_same("the U-Net", source, wanted, config)
-    unet: Any = load_pretrained(UNet2DConditionModel, source, subfolder="unet")
+    unet: Any = from_source(UNet2DConditionModel, source, architecture, subfolder="unet")
+    in_channels = (architecture or {}).get("in_channels")
     if in_channels is not None and unet.config["in_channels"] != in_channels:
         widen_input(unet, in_channels)
     return unet

@@ -80,19 +80,16 @@ def without_sources(network: DictConfig) -> DictConfig:
     return copy
 
 
-def require_sources(network: DictConfig) -> None:
-    """Refuse a configuration whose pretrained parts are not where it says; reads no weight.
+def require_sources(model: DictConfig) -> None:
+    """Refuse a configuration whose pretrained parts are missing or others; reads no weight.
+
+    Args:
+        model: The group ``model``; headers and configurations of its sources are read, the latter
+            from the hub where the source is a hub id that is not in the cache.
 
     Raises:
-        InputError: Naming the part, the path and the way out.
+        InputError: Naming the part, the source and the way out.
     """
-    from rba.models.sources import check_source
+    from rba.models.start_sources import check_sources
 
-    subfolders = {"autoencoder": "vae", "encoder": "", "unet": "unet"}
-    for name, subfolder in subfolders.items():
-        source = network[name].get("source")
-        if source is not None:
-            try:
-                check_source(source, subfolder)
-            except InputError as error:
-                raise InputError(f"model.network.{name}.source: {error}") from None
+    check_sources(plain(model.network), plain(model.scheduler))

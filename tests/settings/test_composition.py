@@ -122,6 +122,6 @@ def test_missing_pretrained_parts_are_named_before_anything_loads(tmp_path: Path
     override = f"model.network.encoder.source={tmp_path}/none"
     config = compose_config("train", ["experiment=paper", *SHARDS, override])
     with pytest.raises(InputError, match=r"encoder\.source.*none does not exist"):
-        require_sources(config.model.network)
+        require_sources(config.model)
     assert without_sources(config.model.network).encoder.source is None
     assert config.model.network.encoder.source == f"{tmp_path}/none"
