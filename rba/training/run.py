@@ -11,7 +11,9 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
+from lightning.pytorch.strategies.launchers.subprocess_script import (
+    _SubprocessScriptLauncher,  # pyright: ignore
+)
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from rba.errors import InputError, RunInterruptedError, RunStoppedError
@@ -124,8 +126,8 @@ def fit(trainer: Trainer, module: RefineByAlignModule, **options: Any) -> None:
     try:
         trainer.fit(module, **options)
     except RunInterruptedError:
-        launched = isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher)
-        if not launched or trainer.local_rank == 0:
+        launches = isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher)
+        if not launches or trainer.local_rank == 0:
             raise
     except RuntimeError as error:
         lost = isinstance(error, torch.distributed.DistError) or any(

@@ -1,6 +1,7 @@
 """A run's folder: what is in it, and where a run that is started starts from."""
 
 import dataclasses
+import logging
 import os
 import re
 from pathlib import Path
@@ -10,6 +11,8 @@ from rba.models.checkpoint import read_checkpoint
 from rba.models.model_directory import describe_folder
 from rba.training.callbacks.resume_checkpoint import list_checkpoints
 from rba.training.csv_log import drop_rows_from
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,7 +50,9 @@ class RunFolder:
         return self.path / "samples.jsonl"
 
     def starting_point(self, resume: str | None, init_from: str | None) -> Path | None:
-        """Return the checkpoint to resume from, or None to start at step 0. Reads no weight.
+        """Return the checkpoint to resume from, or None to start at step 0.
+
+        It is read once and held to its check sums. ``resume=auto`` steps back past damaged ones.
 
         Args:
             resume: None, ``auto`` or the path of a checkpoint.
@@ -57,8 +62,8 @@ class RunFolder:
 
         Raises:
             InputError: If a path is missing, both are given as paths, the run already has
-                checkpoints and ``resume`` does not say that it should go on, or its folder cannot
-                be made.
+                checkpoints and ``resume`` does not say that it should go on, none of them is whole,
+                or its folder cannot be made.
         """
         self._require_writable()
         if init_from is not None:
@@ -72,7 +77,7 @@ class RunFolder:
                 )
             return None
         if resume == "auto":
-            return existing[-1] if existing else None
+            return _newest_whole(existing) if existing else None
         if init_from is not None:
             raise InputError(
                 f"resume={resume} restores everything, init_from={init_from} takes weights only: "
@@ -82,6 +87,7 @@ class RunFolder:
             available = ", ".join(path.name for path in existing) or "none"
             what = "is no file" if Path(resume).exists() else "does not exist"
             raise InputError(f"resume={resume} {what}; checkpoints of {self.path}: {available}")
+        read_checkpoint(resume, verify=True)
         return Path(resume)
 
     def _require_writable(self) -> None:
@@ -110,7 +116,7 @@ class RunFolder:
             The step that the run starts at.
 
         Raises:
-            InputError: If ``start`` cannot be read or the folder cannot be written to.
+            InputError: If the folder cannot be written to.
         """
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -119,9 +125,30 @@ class RunFolder:
                 f"the run's folder {self.checkpoints} cannot be made: {error.strerror}; choose "
                 "another runs_folder or run_name"
             ) from error
+        for left in self.checkpoints.glob(".*.partial"):  # of a run that was killed while saving
+            left.unlink(missing_ok=True)
         partial = self.path / ".config.yaml.partial"
         partial.write_text(config_text)
         partial.replace(self.path / "config.yaml")
-        step = 0 if start is None else int(read_checkpoint(start, verify=True)["global_step"])
+        step = 0 if start is None else int(read_checkpoint(start)["global_step"])
         drop_rows_from(self.path / "metrics.csv", step)
         return step
+
+
+def _newest_whole(checkpoints: list[Path]) -> Path:
+    """Return the newest checkpoint that can be read, naming those that cannot.
+
+    Raises:
+        InputError: If there is none: to start over must be the user's decision.
+    """
+    for path in reversed(checkpoints):
+        try:
+            read_checkpoint(path, verify=True)
+        except InputError as error:
+            _log.warning("stepping back past a damaged checkpoint: %s", error)
+        else:
+            return path
+    raise InputError(
+        f"none of the {len(checkpoints)} checkpoints in {checkpoints[0].parent} can be read; "
+        "remove them to start over, or choose another run_name"
+    )

@@ -1,6 +1,7 @@
 """Recording samples, keeping checkpoints, drawing pictures."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,8 @@ import pytest
 import torch
 
 from rba.batch import Batch, Mode
+from rba.errors import InputError, RunStoppedError
+from rba.training.callbacks.best_checkpoint import BestCheckpoint
 from rba.training.callbacks.pictures import overlays, picture_grid
 from rba.training.callbacks.resume_checkpoint import ResumeCheckpoint, list_checkpoints
 from rba.training.callbacks.sample_recorder import SampleRecorder
@@ -19,11 +22,22 @@ from rba.training.module import RefineByAlignModule
 class FakeTrainer(SimpleNamespace):
     def __init__(self) -> None:
         super().__init__(global_step=0, global_rank=0, is_global_zero=True)
-        self.strategy = SimpleNamespace(barrier=lambda name: None)
+        self.strategy = SimpleNamespace(
+            barrier=lambda name: None,
+            broadcast=lambda value: value,
+            reduce_boolean_decision=lambda decision, all: decision,
+            save_checkpoint=self.write,
+        )
+        self._checkpoint_connector = SimpleNamespace(
+            dump_checkpoint=lambda weights_only: {"loops": {}}
+        )
         self.fit_loop = SimpleNamespace(state_dict=dict)
         self.saved: list[Path] = []
+        self.is_full = False
 
-    def save_checkpoint(self, path: Path, weights_only: bool) -> None:
+    def write(self, checkpoint: dict, path: Path) -> None:
+        if self.is_full:
+            raise OSError(28, "No space left on device")
         path.parent.mkdir(exist_ok=True)
         path.write_text("x")
         self.saved.append(path)
@@ -71,6 +85,101 @@ def test_a_run_that_did_nothing_saves_nothing(tmp_path: Path) -> None:
     callback.on_train_start(trainer, None)
     callback.on_train_end(trainer, None)
     assert trainer.saved == []
+
+
+def test_checkpoints_by_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    callback = ResumeCheckpoint(tmp_path / "c", every_n_steps=6, keep=-1, every_n_minutes=0.5)
+    trainer = FakeTrainer()
+    callback.on_train_start(trainer, None)
+    for step in range(1, 13):  # 10 s each
+        trainer.global_step, clock[0] = step, 10.0 * step
+        callback.on_train_batch_end(trainer, None, None, None, step)
+    steps = [int(p.stem[5:]) for p in list_checkpoints(tmp_path / "c")]
+    assert steps == [3, 6, 9, 12]
+    clock[0] += 29.0
+    trainer.global_step = 13
+    callback.on_train_batch_end(trainer, None, None, None, 13)
+    assert len(trainer.saved) == 4
+
+
+@pytest.mark.parametrize(
+    "settings", [{"every_n_minutes": 0.0}, {"max_failures": 0}, {"keep": 0}, {"every_n_steps": 0}]
+)
+def test_settings_that_would_save_nothing_are_refused(tmp_path: Path, settings: dict) -> None:
+    with pytest.raises(InputError, match=f"{next(iter(settings))}=0"):
+        ResumeCheckpoint(tmp_path, **({"every_n_steps": 1} | settings))
+
+
+def test_a_full_disk_is_borne_until_too_many_saves_in_a_row_fail(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    callback = ResumeCheckpoint(tmp_path / "c", every_n_steps=1, keep=1, max_failures=3)
+    trainer = FakeTrainer()
+    callback.on_train_start(trainer, None)
+
+    def step(number: int, *, full: bool) -> None:
+        trainer.global_step, trainer.is_full = number, full
+        callback.on_train_batch_end(trainer, None, None, None, number)
+
+    for number, full in enumerate((False, True, True, False, True, True), start=1):
+        step(number, full=full)
+    assert [int(p.stem[5:]) for p in list_checkpoints(tmp_path / "c")] == [4]
+    assert len(caplog.records) == 4
+    assert "No space left on device; the last good checkpoint: step 4" in caplog.messages[-1]
+    with pytest.raises(RunStoppedError, match=r"3 checkpoints in a row.*last good .*: step 4"):
+        step(7, full=True)
+
+
+def test_the_last_step_must_be_saved(tmp_path: Path) -> None:
+    callback, trainer = ResumeCheckpoint(tmp_path / "c", every_n_steps=9), FakeTrainer()
+    callback.on_train_start(trainer, None)
+    trainer.global_step, trainer.is_full = 1, True
+    callback.on_train_batch_end(trainer, None, None, None, 1)
+    with pytest.raises(RunStoppedError, match=r"the last step could not be saved.*: none"):
+        callback.on_train_end(trainer, None)
+
+
+def test_a_later_damaged_one_does_not_push_out_a_good_one(tmp_path: Path) -> None:
+    (tmp_path / "step_00000009.ckpt").write_text("damaged")
+    callback, trainer = ResumeCheckpoint(tmp_path, every_n_steps=5, keep=1), FakeTrainer()
+    callback.on_train_start(trainer, None)
+    trainer.global_step = 5
+    callback.on_train_batch_end(trainer, None, None, None, 5)
+    assert trainer.saved[0].exists()
+
+
+def test_the_best_validation_is_kept_over_a_resume_and_apart(tmp_path: Path) -> None:
+    trainer, saved = FakeTrainer(), []
+    callback = BestCheckpoint(tmp_path)
+
+    def validate(step: int, *values: float) -> None:
+        trainer.global_step = step
+        callback.on_train_batch_end(trainer, None, None, None, step)
+        names = [f"validation/miou_{mode.value}" for mode in Mode]
+        trainer.callback_metrics = dict(zip(names, map(torch.tensor, values), strict=False))
+        trainer.callback_metrics["validation/miou_layer00_alignment"] = torch.tensor(1.0)
+        callback.on_validation_end(trainer, None)
+        saved.append(len(trainer.saved))
+
+    validate(1, 0.2, 0.4)
+    validate(2, 0.5, 0.1)  # the mean is no better
+    validate(3, float("nan"))
+    validate(4)
+    validate(5, 0.31)
+    assert saved == [1, 1, 1, 1, 2]
+    assert callback.state_dict() == {"miou": pytest.approx(0.31)}
+    state, callback = callback.state_dict(), BestCheckpoint(tmp_path)
+    callback.load_state_dict(state)
+    validate(6, 0.305)
+    trainer.is_full = True
+    validate(7, 0.9)
+    trainer.is_full = False
+    validate(8, 0.8)
+    assert saved[5:] == [2, 2, 3]
+    assert [path.name for path in tmp_path.iterdir()] == ["best.ckpt"]
+    assert list_checkpoints(tmp_path) == []
 
 
 def test_overlay_is_brightest_where_the_map_is(make_batch: Callable[..., Batch]) -> None:

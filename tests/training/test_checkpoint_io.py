@@ -39,3 +39,14 @@ def test_code_is_not_unpickled(tmp_path: Path) -> None:
     torch.save({"x": Path("somewhere")}, path)
     with pytest.raises(Exception, match="Weights only load failed"):
         AtomicCheckpointIO().load_checkpoint(path, weights_only=False)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
+def test_a_disk_that_is_full_while_tensors_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"x": 1}, path)
+    (tmp_path / ".a.ckpt.partial").symlink_to("/dev/full")
+    with pytest.raises((OSError, RuntimeError)):
+        AtomicCheckpointIO().save_checkpoint({"x": torch.ones(1_000_000)}, path)
+    assert AtomicCheckpointIO().load_checkpoint(path) == {"x": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.ckpt"]

@@ -73,9 +73,11 @@ def fit(
         num_sanity_val_steps=0, enable_progress_bar=False, enable_checkpointing=False,
         enable_model_summary=False,
     )  # fmt: skip
-    data = DataLoader(torch.arange(1.0, 40.0)[done:], batch_size=1)
-    validation = DataLoader(torch.arange(1.0, 4.0), batch_size=1)
-    trainer.fit(module, data, validation, ckpt_path=start, weights_only=True)
+    data: Any = torch.arange(1.0, 40.0)[done:]
+    validation = DataLoader[Any](data[:3], batch_size=1)
+    trainer.fit(
+        module, DataLoader(data, batch_size=1), validation, ckpt_path=start, weights_only=True
+    )
 
 
 def saved_steps(folder: Path) -> list[int]:

@@ -1,5 +1,8 @@
 """Where a run starts from, and what a killed run leaves behind."""
 
+import re
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,7 +22,8 @@ def run(tmp_path: Path) -> RunFolder:
 def add_checkpoint(run: RunFolder, step: int) -> Path:
     run.checkpoints.mkdir(parents=True, exist_ok=True)
     path = run.checkpoints / f"step_{step:08d}.ckpt"
-    torch.save({"rba": {}, "global_step": step}, path)
+    facts = dict.fromkeys(("network", "scheduler", "reference_size", "train_encoder", "image_size"))
+    torch.save({"rba": facts, "global_step": step, "state_dict": {"x": torch.ones(999)}}, path)
     return path
 
 
@@ -39,6 +43,58 @@ def test_a_partial_checkpoint_is_not_taken(run: RunFolder) -> None:
     whole = add_checkpoint(run, 5)
     (run.checkpoints / ".step_00000009.ckpt.partial").write_bytes(b"")
     assert run.starting_point("auto", None) == whole
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def flip_a_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[data.index(torch.ones(999).numpy().tobytes()) + 400] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def replace_by_another_zip(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("a.txt", "text")
+
+
+def replace_by_another_checkpoint(path: Path) -> None:
+    torch.save({"state_dict": {}}, path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [cut, empty, flip_a_byte, replace_by_another_zip, replace_by_another_checkpoint],
+)
+def test_auto_steps_back_past_damaged_ones_and_says_so(
+    run: RunFolder, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None]
+) -> None:
+    older, newer, newest = (add_checkpoint(run, step) for step in (5, 7, 9))
+    damage(newest)
+    damage(newer)
+    assert run.starting_point("auto", None) == older
+    assert len(caplog.records) == 2
+    for record, path in zip(caplog.records, (newest, newer), strict=True):
+        assert f"stepping back past a damaged checkpoint: {path}" in record.getMessage()
+    damage(older)
+    with pytest.raises(InputError, match=r"none of the 3 checkpoints in .* can be read"):
+        run.starting_point("auto", None)
+    assert len(list_checkpoints(run.checkpoints)) == 3
+    with pytest.raises(InputError, match=re.escape(str(newest))):
+        run.starting_point(str(newest), None)
+
+
+def test_what_a_kill_left_of_a_save_is_removed(run: RunFolder) -> None:
+    whole = add_checkpoint(run, 5)
+    (run.checkpoints / ".step_00000009.ckpt.partial").write_bytes(b"half")
+    assert run.prepare("", whole) == 5
+    assert list(run.checkpoints.iterdir()) == [whole]
 
 
 def test_an_existing_run_is_not_overwritten_silently(run: RunFolder) -> None:

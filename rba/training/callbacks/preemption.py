@@ -39,7 +39,7 @@ class Preemption(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Install the handlers; Lightning would install its own next."""
-        connector: Any = trainer._signal_connector
+        connector: Any = trainer._signal_connector  # pyright: ignore
         connector.register_signal_handlers = _install_none
         launcher: Any = trainer.strategy.launcher
         self._kill_launched = None if launcher is None else launcher.kill
@@ -63,7 +63,15 @@ class Preemption(Callback):
             self._step = trainer.global_step
             self._agree(trainer)
 
-    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
         """Agree: all ranks have equally many batches."""
         self._agree(trainer)
 
