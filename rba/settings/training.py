@@ -61,6 +61,12 @@ def check_train_settings(config: DictConfig) -> None:
     for name in ("max_steps", "global_batch", "per_device_batch", "validate_every_n_steps"):
         if config[name] < 1:
             raise InputError(f"{name}={config[name]} must be at least 1")
+    taught, noised = config.objective.get("prediction_type"), config.model.get("scheduler", {})
+    if noised.get("prediction_type", taught) != taught:
+        raise InputError(
+            f"objective.prediction_type={taught} but model.scheduler.prediction_type="
+            f"{noised.prediction_type}; set the first alone, the second follows it"
+        )
     if not 0 <= config.seed < 2**32:
         raise InputError(f"seed={config.seed} must lie in 0 to 2**32 - 1")
     preemption = config.callbacks.get("preemption")

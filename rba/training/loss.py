@@ -12,6 +12,7 @@ from rba.draws import keyed_generator
 from rba.errors import InputError
 
 PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
+_ZERO_TERMINAL = 1e-6  # share of signal; Stable Diffusion's schedule ends at 4.7e-3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,8 @@ class Objective:
             (appendix A.3: 0.1), drawn per sample.
         timestep_range: Half-open range of timesteps; ends within ``num_train_timesteps``.
         timestep_power: 1 = uniform; larger leans towards noise: ``t = T * u ** (1 / power)``.
+        min_snr_gamma: Cap of the signal-to-noise ratio by which timesteps are weighted
+            (`min_snr_weights`; Hang et al. 2023 take 5); None weighs all alike.
         correspondence_weight: Weight of `correspondence_losses` in alignment batches, for encoders
             that are trained from random weights; 0 = none.
 
@@ -36,6 +39,7 @@ class Objective:
     drop_probability: float = 0.1
     timestep_range: tuple[int, int] = (0, 1000)
     timestep_power: float = 1.0
+    min_snr_gamma: float | None = None
     correspondence_weight: float = 0.0
 
     def __post_init__(self) -> None:
@@ -47,6 +51,7 @@ class Objective:
             "drop_probability": 0 <= self.drop_probability <= 1,
             "timestep_range": 0 <= low < high,
             "timestep_power": self.timestep_power > 0,
+            "min_snr_gamma": self.min_snr_gamma is None or self.min_snr_gamma > 0,
             "correspondence_weight": self.correspondence_weight >= 0,
         }
         for name, fits in checks.items():
@@ -57,7 +62,8 @@ class Objective:
         """Refuse a noise schedule that contradicts the objective.
 
         Raises:
-            InputError: If timesteps lie outside the schedule or the prediction type is unknown.
+            InputError: If timesteps lie outside the schedule, the prediction type is unknown, or
+                the schedule ends in pure noise and the objective cannot do with that.
         """
         steps = scheduler.config.num_train_timesteps
         if self.timestep_range[1] > steps:
@@ -69,6 +75,27 @@ class Objective:
         if kind not in PREDICTION_TYPES:
             raise InputError(
                 f"prediction_type={kind!r} is unknown; choose {', '.join(PREDICTION_TYPES)}"
+            )
+        if float(scheduler.alphas_cumprod[-1]) < _ZERO_TERMINAL:
+            self._check_zero_terminal(scheduler.config)
+
+    def _check_zero_terminal(self, config: Any) -> None:
+        """Refuse what fails where the last timestep holds no signal (Lin et al. 2024)."""
+        name = "a schedule of zero terminal SNR (model.scheduler.rescale_betas_zero_snr)"
+        if config.prediction_type == "epsilon":
+            raise InputError(
+                f"objective.prediction_type=epsilon with {name}: at its last timestep the input is "
+                "the noise itself, so nothing is learnt; give v_prediction or sample"
+            )
+        if self.min_snr_gamma is not None:
+            raise InputError(
+                f"objective.loss.min_snr_gamma={self.min_snr_gamma} with {name}: its last timestep "
+                "would weigh nothing; give null"
+            )
+        if config.get("timestep_spacing", "trailing") != "trailing":
+            raise InputError(
+                f"model.scheduler.timestep_spacing={config.timestep_spacing} with {name}: sampling "
+                "would not start at its last timestep; give trailing"
             )
 
 
@@ -142,6 +169,26 @@ def sample_losses(
     weights = 1.0 + (hole_weight - 1.0) * latent_mask
     weights = weights / weights.mean(dim=(1, 2, 3), keepdim=True)
     return (error * weights).mean(dim=(1, 2, 3))
+
+
+def min_snr_weights(scheduler: Any, timesteps: Tensor, gamma: float) -> Tensor:
+    """Return each sample's loss weight by its timestep (Hang et al. 2023, "Min-SNR", section 3.4).
+
+    ``min(SNR, gamma)`` for clean latents. An error of the clean latents is ``SNR`` times as large
+    in the noise and ``SNR + 1`` times in the velocity, which the weight of those takes back.
+
+    Args:
+        scheduler: Its noise schedule and prediction type.
+        timesteps: [B] int64.
+        gamma: Cap of the signal-to-noise ratio.
+
+    Returns:
+        [B] float32 on the device of ``timesteps``.
+    """
+    signal = scheduler.alphas_cumprod.to(timesteps.device)[timesteps].float()
+    snr = signal / (1.0 - signal)
+    divisor = {"epsilon": snr, "v_prediction": snr + 1.0, "sample": torch.ones_like(snr)}
+    return snr.clamp(max=gamma) / divisor[scheduler.config.prediction_type]
 
 
 def hole_errors(prediction: Tensor, target: Tensor, latent_mask: Tensor) -> Tensor:

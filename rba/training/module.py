@@ -15,7 +15,14 @@ from rba.geometry import mask_to_latent
 from rba.models.checkpoint import CHECKPOINT_KEY, describe_scheduler
 from rba.models.network import RefinementNetwork
 from rba.training.correspondence import correspondence_losses
-from rba.training.loss import Objective, draw_step, hole_errors, regression_target, sample_losses
+from rba.training.loss import (
+    Objective,
+    draw_step,
+    hole_errors,
+    min_snr_weights,
+    regression_target,
+    sample_losses,
+)
 from rba.training.loss_meter import LossMeter
 from rba.training.optim import parameter_groups, warmup_then_constant
 from rba.training.validation import ValidationMeters, ValidationSettings, correspondence_maps
@@ -148,6 +155,8 @@ class RefineByAlignModule(LightningModule):
         prediction = network.predict(noisy, timesteps, mask, masked, tokens)
         target = regression_target(self.scheduler, latents, noise, timesteps)
         losses = sample_losses(prediction, target, mask, objective.hole_weight)
+        if objective.min_snr_gamma is not None:
+            losses = losses * min_snr_weights(self.scheduler, timesteps, objective.min_snr_gamma)
         correspondence = torch.zeros_like(losses)
         if objective.correspondence_weight and visible is not None:
             correspondence = correspondence_losses(

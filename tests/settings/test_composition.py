@@ -118,6 +118,15 @@ def test_a_value_of_the_wrong_type_or_size_is_refused(override: str, named: str)
         check_train_settings(config)
 
 
+def test_two_prediction_types_are_refused() -> None:
+    override = "model.scheduler.prediction_type=v_prediction"
+    config = compose_config("train", ["experiment=paper", *SHARDS, override])
+    with pytest.raises(
+        InputError, match=r"objective\.prediction_type=epsilon but model\.scheduler"
+    ):
+        check_train_settings(config)
+
+
 def test_missing_pretrained_parts_are_named_before_anything_loads(tmp_path: Path) -> None:
     override = f"model.network.encoder.source={tmp_path}/none"
     config = compose_config("train", ["experiment=paper", *SHARDS, override])

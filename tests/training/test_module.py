@@ -92,3 +92,17 @@ def test_validation_measures_every_layer_and_restores_training(
     assert maps.shape == (4, 16, 4, 4)
     torch.testing.assert_close(maps.sum(dim=(2, 3)), torch.ones(4, 16))
     assert module.network.unet.training
+
+
+def test_min_snr_scales_each_sample_s_loss_by_its_timestep(
+    make_module: Maker, make_batch: Callable[..., Batch]
+) -> None:
+    module = make_module()
+    module.network.eval()
+    plain = module.losses(make_batch(), Objective())
+    weighted = module.losses(make_batch(), Objective(min_snr_gamma=5.0))
+    signal = module.scheduler.alphas_cumprod[plain.timesteps]
+    snr = signal / (1 - signal)
+    expected = plain.losses * torch.minimum(snr, torch.tensor(5.0)) / snr
+    torch.testing.assert_close(weighted.losses, expected)
+    assert torch.equal(weighted.in_hole, plain.in_hole)
