@@ -20,6 +20,7 @@ from rba.inference.sampler import (
     network_placement,
     predict,
     step_arguments,
+    with_known,
 )
 from rba.models.network import RefinementNetwork
 
@@ -177,8 +178,8 @@ def walk_attention(
     for index, timestep in enumerate(scheduler.timesteps[: last + 1]):
         wanted = {layers[layer][0]: layer for layer in sorted(cells.get(index, ()))}
         chosen = [(name, layers[layer][1]) for name, layer in wanted.items()]
-        stop_after = chosen[-1][0] if index == last else None
-        prediction = latents  # the last step never comes to its prediction
+        stop_after = chosen[-1][0] if index == last else None  # then there is no prediction
+        latents = prediction = with_known(network, scheduler, condition, latents, noise, timestep)
         with capture_attention(chosen, stop_after=stop_after, select=select) as captured:
             prediction = predict(network, scheduler, condition, latents, timestep)
         if wanted:

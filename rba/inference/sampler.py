@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from rba.errors import InputError
 from rba.geometry import mask_to_latent
-from rba.models.network import RefinementNetwork
+from rba.models.network import RefinementNetwork, blend_known
 
 StepCallback = Callable[[int, int, Tensor], None]
 """Called after each sampler step with (step index, number of steps, latents [B, C, h, w])."""
@@ -91,6 +91,31 @@ def predict(
     return network.predict(
         scaled, step, condition.latent_mask, condition.masked_latents, condition.tokens
     ).float()
+
+
+def with_known(
+    network: RefinementNetwork,
+    scheduler: Any,
+    condition: Condition,
+    latents: Tensor,
+    noise: Tensor,
+    timestep: Tensor,
+) -> Tensor:
+    """Return what a step starts from: with ``blended4``, the known latents outside the hole.
+
+    Args:
+        network: Its `conditioning` decides.
+        scheduler: Noises the known latents to the timestep.
+        condition: Of B examples, not doubled.
+        latents: [B, C, h, w] of the sampler.
+        noise: [B, C, h, w] that the sampler started from: the known latents get the same.
+        timestep: Scalar.
+    """
+    if network.conditioning != "blended4":
+        return latents
+    known = condition.masked_latents.to(latents)
+    noised = scheduler.add_noise(known, noise.to(latents), timestep.expand(len(known)))
+    return blend_known(latents, noised, condition.latent_mask)
 
 
 def fresh_scheduler(scheduler: Any, num_inference_steps: int, device: torch.device) -> Any:
@@ -172,12 +197,13 @@ def sample(
     device, _ = network_placement(network)
     scheduler = fresh_scheduler(scheduler, settings.num_inference_steps, device)
     arguments = step_arguments(scheduler, settings.eta, generator)
-    guided = settings.guidance_scale != 1.0
+    given, guided = condition, settings.guidance_scale != 1.0
     if guided:
         null_tokens = network.null_tokens(len(noise)).to(condition.tokens.dtype)
         condition = condition.doubled(null_tokens)
     latents = noise.to(device, torch.float32) * scheduler.init_noise_sigma
     for index, timestep in enumerate(scheduler.timesteps):
+        latents = with_known(network, scheduler, given, latents, noise, timestep)
         batch = torch.cat([latents, latents]) if guided else latents
         prediction = predict(network, scheduler, condition, batch, timestep)
         if guided:
@@ -186,6 +212,8 @@ def sample(
         latents = scheduler.step(prediction, timestep, latents, **arguments).prev_sample
         if callback is not None:
             callback(index, len(scheduler.timesteps), latents)
+    if network.conditioning == "blended4":
+        return blend_known(latents, given.masked_latents, given.latent_mask)
     return latents
 
 

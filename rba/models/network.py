@@ -23,7 +23,7 @@ class RefinementNetwork(nn.Module):
         connector: `Connector`.
         unet: `UNet2DConditionModel` whose input is ``[noisy, mask, masked image]`` latents, and
             where its ``in_channels`` are the encoder's width more, the encoder's tokens of the
-            masked image (`sees_target_tokens`).
+            masked image (`sees_target_tokens`); or the noisy latents alone (`conditioning`).
         reference_size: Side R of the reference in pixels.
         train_encoder: Train the encoder too (where no pretrained one of the size exists).
         shared_start: Set the start of random weights anew, see `rba.models.shared_start`.
@@ -67,6 +67,8 @@ class RefinementNetwork(nn.Module):
         expected = 2 * self.latent_channels + 1
         if self.sees_target_tokens:
             expected += token_width(self.encoder)
+        if self.conditioning == "blended4":
+            expected = self.latent_channels
         pairs = {
             "unet.in_channels [noisy, mask, masked image]": (unet["in_channels"], expected),
             "unet.out_channels": (unet["out_channels"], self.latent_channels),
@@ -95,6 +97,18 @@ class RefinementNetwork(nn.Module):
         """
         extra = _config(self.unet)["in_channels"] - (2 * self.latent_channels + 1)
         return extra == token_width(self.encoder)
+
+    @property
+    def conditioning(self) -> str:
+        """How the U-Net knows what lies outside the hole.
+
+        ``inpaint9``: mask and masked image are input channels beside the noisy latents.
+        ``blended4``: its input are the noisy latents alone, whose cells outside the hole are the
+        known ones, noised to the same timestep (`blend_known`), in training and at every step of
+        inference.
+        """
+        alone = _config(self.unet)["in_channels"] == self.latent_channels
+        return "blended4" if alone else "inpaint9"
 
     @property
     def latent_channels(self) -> int:
@@ -181,6 +195,8 @@ class RefinementNetwork(nn.Module):
     ) -> Tensor:
         """Run the U-Net on ``[noisy, mask, masked image]`` (diffusers' inpainting order).
 
+        With ``blended4`` `conditioning` on ``noisy`` alone: a caller has blended the known into it.
+
         Args:
             noisy: [B, C, h, w] noisy latents.
             timesteps: [B] or a scalar.
@@ -193,6 +209,8 @@ class RefinementNetwork(nn.Module):
             [B, C, h, w]: noise, velocity or clean latents, as the schedule's ``prediction_type``
             says.
         """
+        if self.conditioning == "blended4":
+            return self.unet(noisy, timesteps, encoder_hidden_states=tokens).sample
         stacked = torch.cat([noisy, latent_mask.to(noisy.dtype), masked_latents], dim=1)
         return self.unet(stacked, timesteps, encoder_hidden_states=tokens).sample
 
@@ -203,6 +221,17 @@ class RefinementNetwork(nn.Module):
     def describe(self) -> dict[str, dict[str, Any]]:
         """Return each part's class and configuration as plain containers."""
         return {name: describe_part(getattr(self, name)) for name in PARTS}
+
+
+def blend_known(inside: Tensor, known: Tensor, latent_mask: Tensor) -> Tensor:
+    """Return [B, C, h, w]: ``inside`` in the cells of the hole, ``known`` in all others.
+
+    Args:
+        inside: [B, C, h, w].
+        known: [B, C, h, w] latents of the masked image, noised as ``inside`` is.
+        latent_mask: [B, 1, h, w], 1 = hole.
+    """
+    return torch.where(latent_mask > 0, inside, known.to(inside.dtype))
 
 
 def _config(part: nn.Module) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from rba.batch import Batch
 from rba.draws import keyed_generator
 from rba.errors import InputError
 
+CONDITIONINGS = ("inpaint9", "blended4")
 PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
 _ZERO_TERMINAL = 1e-6  # share of signal; Stable Diffusion's schedule ends at 4.7e-3
 
@@ -20,6 +21,7 @@ class Objective:
     """What the network is trained to do.
 
     Attributes:
+        conditioning: ``inpaint9`` or ``blended4`` (`RefinementNetwork.conditioning`).
         hole_weight: Loss weight of latent cells inside the hole; 1 outside. The weights are
             normalised to mean 1 a sample, so the learning rate keeps its meaning.
         drop_probability: Share of samples whose reference becomes the null condition
@@ -35,6 +37,7 @@ class Objective:
         InputError: If a value is out of range.
     """
 
+    conditioning: str = "inpaint9"
     hole_weight: float = 1.0
     drop_probability: float = 0.1
     timestep_range: tuple[int, int] = (0, 1000)
@@ -47,6 +50,7 @@ class Objective:
             raise InputError(f"objective.timestep_range={self.timestep_range}; give [first, end]")
         low, high = self.timestep_range
         checks = {
+            "conditioning": self.conditioning in CONDITIONINGS,
             "hole_weight": self.hole_weight > 0,
             "drop_probability": 0 <= self.drop_probability <= 1,
             "timestep_range": 0 <= low < high,

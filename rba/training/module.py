@@ -13,7 +13,7 @@ from rba.batch import Batch, Mode
 from rba.errors import InputError
 from rba.geometry import mask_to_latent
 from rba.models.checkpoint import CHECKPOINT_KEY, describe_scheduler
-from rba.models.network import RefinementNetwork
+from rba.models.network import RefinementNetwork, blend_known
 from rba.training.correspondence import correspondence_losses
 from rba.training.loss import (
     Objective,
@@ -74,6 +74,7 @@ class RefineByAlignModule(LightningModule):
         super().__init__()
         objective.check(scheduler)
         _require_trained_encoder(network, objective)
+        _require_conditioning(network, objective)
         self.network = network
         self.scheduler = scheduler
         self.objective = objective
@@ -149,6 +150,8 @@ class RefineByAlignModule(LightningModule):
         noise = draws.noise.to(latents.device, latents.dtype)
         timesteps = draws.timesteps.to(latents.device)
         mask = mask_to_latent(pixels.artifact_mask, network.latent_factor)
+        if objective.conditioning == "blended4":
+            latents = blend_known(latents, masked, mask)  # noised and predicted as one picture
         features = network.encode_tokens(pixels.reference)
         tokens = network.connect(features, draws.drop.to(latents.device))
         noisy = self.scheduler.add_noise(latents, noise, timesteps)
@@ -183,6 +186,16 @@ class RefineByAlignModule(LightningModule):
             "train_encoder": self.network.train_encoder,
             **self.facts,
         }
+
+
+def _require_conditioning(network: RefinementNetwork, objective: Objective) -> None:
+    if network.conditioning != objective.conditioning:
+        channels, found = network.latent_channels, network.unet.config["in_channels"]
+        raise InputError(
+            f"objective.loss.conditioning={objective.conditioning} but the U-Net takes {found} "
+            f"channels: model.network.unet.architecture.in_channels is {channels} for blended4, "
+            f"{2 * channels + 1} for inpaint9"
+        )
 
 
 def _require_trained_encoder(network: RefinementNetwork, objective: Objective) -> None:

@@ -56,11 +56,12 @@ def make_module(
 ) -> Callable[..., RefineByAlignModule]:
     def make(**changes: object) -> RefineByAlignModule:
         settings: dict = {
+            "objective": Objective(),
             "optimizer": torch.optim.AdamW,
             "learning_rates": {"connector": 1e-3, "unet": 1e-3, "encoder": 1e-3},
             "facts": {"image_size": 32, "config": {}},
         }
-        return RefineByAlignModule(network, scheduler, Objective(), **(settings | changes))
+        return RefineByAlignModule(network, scheduler, **(settings | changes))
 
     return make
 

@@ -5,9 +5,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 
 from rba.batch import Batch, Mode
 from rba.errors import InputError
+from rba.geometry import mask_to_latent
 from rba.models.checkpoint import CHECKPOINT_KEY
 from rba.training.loss import Objective
 from rba.training.module import RefineByAlignModule
@@ -106,3 +108,33 @@ def test_min_snr_scales_each_sample_s_loss_by_its_timestep(
     expected = plain.losses * torch.minimum(snr, torch.tensor(5.0)) / snr
     torch.testing.assert_close(weighted.losses, expected)
     assert torch.equal(weighted.in_hole, plain.in_hole)
+
+
+def test_blended_training_noises_the_known_outside_the_hole(
+    make_module: Maker, make_batch: Callable[..., Batch]
+) -> None:
+    module = make_module()
+    network = module.network
+    with pytest.raises(InputError, match=r"conditioning=blended4 .* 97 channels: .* 48 for"):
+        make_module(objective=Objective(conditioning="blended4"))
+    config = dict(network.unet.config) | {"in_channels": 48}
+    network.unet = UNet2DConditionModel.from_config(config)
+    with pytest.raises(InputError, match="conditioning=inpaint9 but the U-Net takes 48 channels"):
+        make_module()
+    objective = Objective(conditioning="blended4", drop_probability=0.0)
+    module = make_module(objective=objective)
+    network.eval()
+    encode = network.encode_images
+    # as AutoencoderKL: every latent cell sees what is around it
+    network.encode_images = lambda images: encode(images) + images.mean((1, 2, 3)).view(-1, 1, 1, 1)
+    seen: list[torch.Tensor] = []
+    network.unet.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    batch = make_batch()
+    changed = torch.where(batch.artifact_mask, 255 - batch.image, batch.image)
+    module.losses(batch, objective)
+    module.losses(dataclasses.replace(batch, image=changed), objective)
+    hole = mask_to_latent(batch.artifact_mask.float(), network.latent_factor) > 0
+    hole = hole.expand_as(seen[0])
+    # what lies outside the hole does not depend on what is in it
+    assert torch.equal(seen[0][~hole], seen[1][~hole])
+    assert not torch.equal(seen[0][hole], seen[1][hole])
