@@ -36,7 +36,7 @@ class LossMeter:
     def add(
         self, mode: Mode, losses: Tensor, in_hole: Tensor, timesteps: Tensor, weight: Tensor
     ) -> None:
-        """Add a batch.
+        """Add a batch; a sample whose loss is not finite is left out.
 
         Args:
             mode: The batch's mode.
@@ -46,6 +46,7 @@ class LossMeter:
             weight: [B] sample weights, 0 = padding.
         """
         self._sums = self._sums.to(losses.device)
+        losses, in_hole, weight = _finite(losses, in_hole, weight)
         start = list(Mode).index(mode) * self._stride
         ranges = torch.bucketize(timesteps, self._edges, right=True).to(losses.device)
         values = torch.stack([losses.detach() * weight, weight]).double()
@@ -57,6 +58,7 @@ class LossMeter:
     def add_correspondence(self, losses: Tensor, weight: Tensor) -> None:
         """Add the [B] `correspondence_losses` of an alignment batch, with its sample weights."""
         self._sums = self._sums.to(losses.device)
+        losses, _, weight = _finite(losses, losses, weight)
         self._sums[:, -1] += torch.stack([losses.detach() * weight, weight]).double().sum(dim=1)
 
     def take(self) -> dict[str, float]:
@@ -67,6 +69,13 @@ class LossMeter:
             torch.distributed.all_reduce(sums)
         totals, counts = sums.tolist()
         return _means(self._names, totals, counts)
+
+
+def _finite(losses: Tensor, others: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Give weight 0 and zeros to the samples of which one of the two values is not finite."""
+    finite = losses.isfinite() & others.isfinite()
+    zero = torch.zeros_like(losses)
+    return losses.where(finite, zero), others.where(finite, zero), weight * finite
 
 
 def _means(

@@ -54,6 +54,9 @@ class RefineByAlignModule(LightningModule):
         validation: What validation measures.
         facts: Plain containers kept in each checkpoint (configuration, image size).
 
+    Attributes:
+        skipped_step: The last optimiser step, from 0, whose update was left out; -1 = none.
+
     Raises:
         InputError: If objective, schedule and learning rates contradict each other.
     """
@@ -79,6 +82,7 @@ class RefineByAlignModule(LightningModule):
         self.scheduler = scheduler
         self.objective = objective
         self.seed = seed
+        self.skipped_step = -1
         self.validation = validation or ValidationSettings()
         self.facts = dict(facts or {})
         self.meter = LossMeter(scheduler.config.num_train_timesteps)

@@ -56,9 +56,9 @@ class EMACallback(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Update once an optimiser step (accumulation calls this more often)."""
-        if trainer.global_step != self._last_step:
-            self._last_step = trainer.global_step
+        """Update once an optimiser step, unless skipped (accumulation calls this more often)."""
+        before, self._last_step = self._last_step, trainer.global_step
+        if self._last_step != before and pl_module.skipped_step != before:
             self.ema.step([parameter for _, parameter in _trained(pl_module)])
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

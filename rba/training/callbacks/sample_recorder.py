@@ -1,13 +1,12 @@
 """Write down which samples each rank trained on, one line a batch."""
 
-import json
-import os
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from rba.batch import Batch
+from rba.training.step_lines import append_line, drop_lines_from
 
 
 class SampleRecorder(Callback):
@@ -27,14 +26,8 @@ class SampleRecorder(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Cut off lines from the resume point on."""
-        if trainer.is_global_zero and self.path.exists():
-            lines = self.path.read_text().splitlines(keepends=True)
-            # A process killed while writing leaves at most one line without its end.
-            whole = [line for line in lines if line.endswith("\n")]
-            kept = [line for line in whole if json.loads(line)["step"] < trainer.global_step]
-            partial = self.path.with_suffix(".partial")
-            partial.write_text("".join(kept))
-            partial.replace(self.path)
+        if trainer.is_global_zero:
+            drop_lines_from(self.path, trainer.global_step)
         trainer.strategy.barrier("sample_recorder")
 
     def on_train_batch_start(
@@ -51,17 +44,11 @@ class SampleRecorder(Callback):
         batch: Batch,
         batch_idx: int,
     ) -> None:
-        """Append one line, in one write (several ranks share the file)."""
-        line = json.dumps(
-            {
-                "step": self._step,
-                "rank": trainer.global_rank,
-                "mode": str(batch.mode),
-                "sample_ids": list(batch.sample_ids),
-            }
-        )
-        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            os.write(handle, f"{line}\n".encode())
-        finally:
-            os.close(handle)
+        """Append one line."""
+        facts = {
+            "step": self._step,
+            "rank": trainer.global_rank,
+            "mode": str(batch.mode),
+            "sample_ids": list(batch.sample_ids),
+        }
+        append_line(self.path, facts)
