@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.strategies.launchers.subprocess_script import (
     _SubprocessScriptLauncher,  # pyright: ignore
@@ -17,6 +17,7 @@ from lightning.pytorch.strategies.launchers.subprocess_script import (
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from rba.errors import InputError, RunInterruptedError, RunStoppedError
+from rba.models.checkpoint import read_checkpoint
 from rba.training.callbacks.sample_recorder import SampleRecorder
 from rba.training.check import count_parts, memory_estimate, report
 from rba.training.checkpoint_io import AtomicCheckpointIO
@@ -95,6 +96,13 @@ def make_trainer(
         ) from error
 
 
+def purge_later_events(loggers: Sequence[Logger], step: int) -> None:
+    """Let TensorBoard hide what a killed run logged after the step that a run resumes from."""
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger._kwargs["purge_step"] = step + 1  # pyright: ignore  # for its SummaryWriter
+
+
 def _with_strategy(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Give plain DDP its timeout: a rank that hangs must end the run."""
     left = dict(settings)
@@ -123,6 +131,8 @@ def fit(trainer: Trainer, module: RefineByAlignModule, **options: Any) -> None:
         RunInterruptedError: If a signal ended the run.
         RunStoppedError: If another rank is gone.
     """
+    if (start := options.get("ckpt_path")) is not None:
+        purge_later_events(trainer.loggers, int(read_checkpoint(start)["global_step"]))
     try:
         trainer.fit(module, **options)
     except RunInterruptedError:

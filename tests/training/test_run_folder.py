@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from rba.errors import InputError
 from rba.training.callbacks.resume_checkpoint import list_checkpoints
 from rba.training.csv_log import ResumableCSVLogger, drop_rows_from
+from rba.training.run import purge_later_events
 from rba.training.run_folder import RunFolder
 
 
@@ -145,3 +147,19 @@ def test_a_row_cut_off_by_a_kill_is_dropped(tmp_path: Path) -> None:
     path.write_text("loss,step\n1.0,10\n2.0,20\n3.")
     drop_rows_from(path, 100)
     assert path.read_text().split() == ["loss,step", "1.0,10", "2.0,20"]
+
+
+def test_tensorboard_shows_a_step_once_after_a_resume(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for start, value in ((None, 1.0), (20, 2.0)):
+        logger = TensorBoardLogger(tmp_path, name="run", version="")
+        if start is not None:
+            purge_later_events([logger], start)
+        for step in (30, 40) if start else (10, 20, 30):
+            logger.log_metrics({"loss": value}, step=step)
+        logger.finalize("success")
+    events = EventAccumulator(str(tmp_path / "run"))
+    events.Reload()
+    told = [(event.step, event.value) for event in events.Scalars("loss")]
+    assert told == [(10, 1.0), (20, 1.0), (30, 2.0), (40, 2.0)]
