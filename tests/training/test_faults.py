@@ -30,7 +30,8 @@ SMALL = [
     "callbacks.bad_samples.every_n_steps=4",
     "model.network.unet.architecture.block_out_channels=[8,8,8,8]",
     "model.network.unet.architecture.norm_num_groups=4",
-    "model.network.encoder.architecture.num_hidden_layers=1",
+    "model.network.encoder.architecture.depths=[1,1]",
+    "model.network.shared_start=false",
 ]
 DDP = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.precision=32-true"]
 BAD = ["photo001", "photo003", "photo010"]

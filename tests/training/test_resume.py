@@ -29,7 +29,8 @@ SMALL = [
     "callbacks.progress_log.every_n_steps=6",
     "model.network.unet.architecture.block_out_channels=[8,8,8,8]",
     "model.network.unet.architecture.norm_num_groups=4",
-    "model.network.encoder.architecture.num_hidden_layers=1",
+    "model.network.encoder.architecture.depths=[1,1]",
+    "model.network.shared_start=false",
 ]
 Command = list[str]
 
