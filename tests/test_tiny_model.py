@@ -37,8 +37,12 @@ SMALLEST = [
 ]
 
 
+# A stage that goes on.
+SECOND = "+stages.views={max_steps: 9, seed: 1, overrides: ['data.curriculum.samples=0']}"
+
+
 def make(out: Path, *overrides: str) -> TinyModel:
-    return TinyModel(build(compose_config("tiny_model", [f"out={out}", *overrides])))
+    return TinyModel(build(compose_config("tiny_model", [f"out={out}", SECOND, *overrides])))
 
 
 class Pretender:
@@ -169,7 +173,7 @@ def test_a_mistyped_setting_is_named(tmp_path: Path, overrides: list[str], messa
 
 def reproduce(out: Path, *overrides: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "rba.tiny_model", f"out={out}", *SMALLEST, *overrides],
+        [sys.executable, "-m", "rba.tiny_model", f"out={out}", SECOND, *SMALLEST, *overrides],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

@@ -17,7 +17,9 @@ from rba.workflow.steps import Command
 # Settings that say where things lie and what is logged when, not what is trained.
 _BESIDE = (
     "accept_changes",
+    "callbacks.bad_samples",
     "callbacks.pictures",
+    "callbacks.preemption",
     "callbacks.progress",
     "callbacks.resume_checkpoint",
     "data.alignment.shards",
