@@ -1,5 +1,6 @@
 """The commands of README and docs/data.md run, as written but for sizes, in an empty folder."""
 
+import json
 import os
 import re
 import subprocess
@@ -11,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from rba.settings import CONFIG_FOLDER
+from rba.settings import CONFIG_FOLDER, compose_config, plain
 
 ROOT = CONFIG_FOLDER.parent
 README = (ROOT / "README.md").read_text()
@@ -57,9 +58,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reader")
     run("python data_tools/render_objects.py out=OBJECTS count=3 size=96 photos_out=PHOTOS "
         "num_photos=4", folder)  # fmt: skip
-    (folder / "SD" / "vae").mkdir(parents=True)
-    (folder / "SD" / "unet").mkdir()
-    (folder / "DINOV2").mkdir()
+    describe_weights(folder)
     view = cv2.imread(str(folder / "OBJECTS" / "object-000000" / "00.png"))
     cv2.imwrite(str(folder / "image.png"), view)
     cv2.imwrite(str(folder / "photo.jpg"), view)
@@ -67,6 +66,26 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     mask[40:52, 44:60] = 255
     cv2.imwrite(str(folder / "mask.png"), mask)
     return folder
+
+
+def describe_weights(folder: Path) -> None:
+    """Write what the weights of the paper's scale say of themselves: SD and DINOV2, no weight."""
+    shards = ["data.alignment.shards=a", "data.refinement.shards=r"]
+    model = plain(compose_config("train", ["experiment=paper", *shards]).model)
+    parts = {
+        "SD/vae/config.json": model["network"]["autoencoder"]["architecture"],
+        "SD/unet/config.json": model["network"]["unet"]["architecture"],
+        "SD/scheduler/scheduler_config.json": {
+            name: value for name, value in model["scheduler"].items() if name != "_target_"
+        },
+        "DINOV2/config.json": {
+            "model_type": "dinov2",
+            **model["network"]["encoder"]["architecture"],
+        },
+    }
+    for name, settings in parts.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(json.dumps(settings))
 
 
 def run(command: str, folder: Path) -> str:
