@@ -43,7 +43,7 @@ def train(config: DictConfig) -> None:
     outline = build_module(config, shapes, facts)
     start_check.require_fitting_start(shapes, start, facts)
     if pretrained := start is None and config.init_from is None:
-        require_sources(config.model)
+        require_sources(config.model, look_up=not config.check)
     callbacks = [build(part) for part in config.callbacks.values()]
     loggers = [build(part) for part in config.logger.values()]
     check.require_fitting_parts(shapes, config.model.image_size, config.per_device_batch)

@@ -3,9 +3,11 @@
 import contextlib
 import logging
 from collections.abc import Generator, Mapping
+from pathlib import Path
 from typing import Any
 
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from huggingface_hub import try_to_load_from_cache
 
 from rba.errors import InputError
 from rba.models.diffusers_parts import check_part
@@ -22,12 +24,16 @@ _PARTS: dict[str, tuple[Any, str]] = {
 _SCHEDULE = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
 
 
-def check_sources(network: Mapping[str, Any], scheduler: Mapping[str, Any]) -> None:
+def check_sources(
+    network: Mapping[str, Any], scheduler: Mapping[str, Any], *, look_up: bool = True
+) -> None:
     """Hold all sources of a configured network to its architecture; no weight is read.
 
     Args:
         network: Settings by part, each with ``source`` and ``architecture`` where it has weights.
         scheduler: Settings of the noise schedule.
+        look_up: Ask the hub for what is not in the cache; otherwise such sources are named in a
+            warning and passed over.
 
     Raises:
         InputError: Naming the part, the source and the way out.
@@ -40,6 +46,8 @@ def check_sources(network: Mapping[str, Any], scheduler: Mapping[str, Any]) -> N
     for name, part in settings.items():
         with _naming(name):
             check_source(part["source"], _PARTS[name][1] if name in _PARTS else "")
+    if not look_up:
+        settings = {name: part for name, part in settings.items() if _is_here(name, part)}
     for name, part in settings.items():
         source, architecture = part["source"], part.get("architecture")
         with _naming(name):
@@ -81,6 +89,19 @@ def check_schedule(source: str, scheduler: Mapping[str, Any]) -> None:
             "%s was trained to predict %s; this run teaches it %s (objective.prediction_type)",
             source, before, now,
         )  # fmt: skip
+
+
+def _is_here(name: str, part: Mapping[str, Any]) -> bool:
+    """Return whether a part can be checked without the network; say so where it cannot."""
+    source = part["source"]
+    file = f"{_PARTS[name][1]}/config.json" if name in _PARTS else "config.json"
+    here = Path(source).exists() or isinstance(try_to_load_from_cache(source, file), str)
+    if not here:
+        _log.warning(
+            "model.network.%s.source=%s is not on this machine: its configuration is not checked",
+            name, source,
+        )  # fmt: skip
+    return here
 
 
 @contextlib.contextmanager

@@ -86,16 +86,17 @@ def without_sources(network: DictConfig) -> DictConfig:
     return copy
 
 
-def require_sources(model: DictConfig) -> None:
+def require_sources(model: DictConfig, *, look_up: bool = True) -> None:
     """Refuse a configuration whose pretrained parts are missing or others; reads no weight.
 
     Args:
         model: The group ``model``; headers and configurations of its sources are read, the latter
             from the hub where the source is a hub id that is not in the cache.
+        look_up: Ask the hub; otherwise such sources are named and passed over.
 
     Raises:
         InputError: Naming the part, the source and the way out.
     """
     from rba.models.start_sources import check_sources
 
-    check_sources(plain(model.network), plain(model.scheduler))
+    check_sources(plain(model.network), plain(model.scheduler), look_up=look_up)

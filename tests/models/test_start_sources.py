@@ -129,3 +129,17 @@ def test_offline_mode_asks_no_network_and_says_so(tmp_path: Path) -> None:
     for message in (unet, encoder):
         assert "HF_HUB_OFFLINE=1" in message
         assert "hf download nobody/" in message
+
+
+def test_a_dry_run_passes_over_what_is_not_on_this_machine(
+    paper: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    def no_network(*_: Any, **__: Any) -> None:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr("socket.getaddrinfo", no_network)
+    check_sources(paper["network"], paper["scheduler"], look_up=False)
+    assert caplog.text.count("is not on this machine") == 3
+    paper["network"]["encoder"]["source"] = str(tmp_path / "missing")
+    with pytest.raises(InputError, match="missing does not exist"):
+        check_sources(paper["network"], paper["scheduler"], look_up=False)
