@@ -26,7 +26,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install  ## fine-tune the shipped model, export, align, refine: runs/demo/ (FROM_SCRATCH=1)
 	$(RUN) -m rba.demo $(if $(FROM_SCRATCH),from_scratch=true) $(DEMO_ARGS)
 
-tiny-model: install  ## reproduce the shipped model: runs/tiny-model/ (two hours; goes on after a stop)
+tiny-model: install  ## reproduce the shipped model: runs/tiny-model/ (an hour; goes on after a stop)
 	$(RUN) -m rba.tiny_model $(TINY_ARGS)
 
 test: install  ## the fast tests (under 10 minutes on 2 cores)

@@ -44,7 +44,10 @@ def metrics(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_it_finds_the_region_better_than_no_model(metrics: dict[str, Any]) -> None:
     alignment = {name: figures["miou"] for name, figures in metrics["alignment"].items()}
-    assert alignment["model"] > 1.2 * alignment["uniform"], alignment
+    assert alignment["model"] > 1.3 * alignment["uniform"], alignment
+    assert alignment["model"] > 1.2 * alignment["same_position"], alignment
+    hits = {name: figures["hit_rate"] for name, figures in metrics["alignment"].items()}
+    assert hits["model"] > hits["same_position"], hits
 
 
 def test_the_right_reference_mends_more_than_a_wrong_one(metrics: dict[str, Any]) -> None:

@@ -18,10 +18,12 @@ from rba.workflow.steps import Command
 _BESIDE = (
     "accept_changes",
     "callbacks.bad_samples",
+    "callbacks.best_checkpoint",
     "callbacks.pictures",
     "callbacks.preemption",
     "callbacks.progress",
     "callbacks.resume_checkpoint",
+    "callbacks.skip_non_finite.path",
     "data.alignment.shards",
     "data.alignment.validation_shards",
     "data.num_validation_samples",
