@@ -82,6 +82,7 @@ class BadSampleLog(Callback):
         self._known: dict[tuple[Any, ...], Found] = {}  # all ranks
         self._new: dict[tuple[Any, ...], Found] = {}  # this rank, since the ranks last met
         self._step = 0
+        self._logged: tuple[int, dict[str, float]] | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take over what the run found before, up to where it resumes."""
@@ -154,9 +155,11 @@ class BadSampleLog(Callback):
             if trainer.is_global_zero:
                 _write(self.path, self._known.values())
             trainer.strategy.barrier("bad_samples")  # no rank appends to the file being replaced
-        modes = trainer.datamodule.describe()  # pyright: ignore
-        for logger in trainer.loggers:
-            logger.log_metrics(self._counts(modes), step=trainer.global_step)
+        counts = self._counts(trainer.datamodule.describe())  # pyright: ignore
+        if (trainer.global_step, counts) != self._logged:  # an interval may end with a validation
+            self._logged = (trainer.global_step, counts)
+            for logger in trainer.loggers:
+                logger.log_metrics(counts, step=trainer.global_step)
         self._require_few(trainer)
 
     def _learn(self, found: Iterable[Found], *, log: bool) -> None:
