@@ -1,4 +1,4 @@
-"""How fast masks are made, on one core: python benchmarks/masks.py [COUNT]."""
+"""How fast masks are made, on one core: python benchmarks/masks.py [COUNT] [PROFILE]."""
 
 import os
 import sys
@@ -17,9 +17,9 @@ from rba.masks.placement import detail_map
 _ROUNDS = 3
 
 
-def best_rate(count: int, height: int, width: int, place: str | None) -> float:
+def best_rate(name: str, count: int, height: int, width: int, place: str | None) -> float:
     """Return the best of a few rounds, in masks a second of this process's time on the CPU."""
-    profile = load_profile("pal")
+    profile = load_profile(name)
     disc = cv2.circle(
         np.zeros((height, width), np.uint8), (width // 2, height // 2), height // 3, 1, -1
     )
@@ -41,19 +41,20 @@ def main() -> None:
     """Print a table."""
     cv2.setNumThreads(1)
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 300
+    profile = sys.argv[2] if len(sys.argv) > 2 else "pal"  # or a file that measure_masks.py fitted
     start = time.process_time()
     catalogue()
     print(f"catalogue, once a process: {time.process_time() - start:.2f} s")
-    print(f"best of {_ROUNDS} rounds of {count} masks, profile pal, seconds of CPU time:")
+    print(f"best of {_ROUNDS} rounds of {count} masks, profile {profile}, seconds of CPU time:")
     for height, width in ((64, 64), (512, 512), (480, 854), (1024, 1024)):
         for place in (None, "inside", "crossing", "detail"):
             if place is not None and height not in (64, 512):
                 continue
-            rate = best_rate(count, height, width, place)
-            name = place or "anywhere"
-            print(f"  {width:4d}x{height:<4d} {name:9s} {rate:7.0f} masks/s {1000 / rate:6.2f} ms")
+            rate = best_rate(profile, count, height, width, place)
+            where = place or "anywhere"
+            print(f"  {width:4d}x{height:<4d} {where:9s} {rate:7.0f} masks/s {1000 / rate:6.2f} ms")
     masks = [
-        generate_mask(load_profile("pal"), keyed_generator(0, "mask", "benchmark", k), 512, 512)
+        generate_mask(load_profile(profile), keyed_generator(0, "mask", "benchmark", k), 512, 512)
         for k in range(100)
     ]
     start = time.process_time()

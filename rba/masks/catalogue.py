@@ -100,13 +100,14 @@ class Catalogue:
         """
         # A random part of the entries: faster, and neighbours differ from draw to draw.
         start, most = int(rng.integers(_PARTS)), max(weights.values())
-        distances: list[np.ndarray] = []
         kept = [k for k, name in enumerate(FAMILIES) if weights.get(name, 0.0) > 1e-6 * most]
-        for k in kept:
-            gaps = self.coordinates[start, k] - target.coordinates() * _WEIGHTS
-            penalty = -0.3 * math.log(weights[FAMILIES[k]] / most)
-            distances.append(np.sqrt(np.einsum("ij,ij->i", gaps, gaps)) + penalty)
-        distance = np.concatenate(distances) if len(kept) > 1 else distances[0]
+        entries = self.coordinates[start]
+        if len(kept) < len(FAMILIES):
+            entries = entries[kept]
+        gaps = entries - target.coordinates() * _WEIGHTS
+        distance = np.sqrt(np.einsum("kij,kij->ki", gaps, gaps))
+        distance -= np.array([[0.3 * math.log(weights[FAMILIES[k]] / most)] for k in kept])
+        distance = distance.ravel()
         nearest = np.argpartition(distance, _NEIGHBOURS)[:_NEIGHBOURS]
         chances = np.exp(-8.0 * (distance[nearest] - distance[nearest].min())).cumsum()
         place = int(np.searchsorted(chances, rng.random() * chances[-1]))

@@ -79,7 +79,8 @@ def fill(
 ) -> np.ndarray:
     """Fill an outline's points (Nx2, pixels) in the smallest window that holds them."""
     cells = np.rint(points * 2**_SUBPIXEL_BITS).astype(np.int32)
-    low, high = cells.min(axis=0), cells.max(axis=0)
+    left, top, width, height = cv2.boundingRect(cells)
+    low, high = np.array((left, top)), np.array((left + width - 1, top + height - 1))
     if cut is not None:
         axis, far = cut.side % 2, cut.side // 2
         gone = round(float(high[axis] - low[axis]) * cut.share)

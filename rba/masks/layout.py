@@ -17,7 +17,7 @@ from rba.masks.statistics import MaskStatistics
 
 _SMALLEST_COMPONENT = 3.0  # pixels, on average
 _ROUNDS = 4  # of rasterising until the area is right
-_KINDS = 3  # different forms among the smaller components
+_KINDS = 2  # different forms among the smaller components
 # In a small image a few pixels decide, and masks are drawn for training at its speed.
 _SMALL_SIDE, _SMALL_EFFORT = 128, Effort(candidates=1, steps=2)
 _TRIES = 12  # places tried for a component; the arena opens wider from try to try
@@ -81,7 +81,7 @@ class _Arena:
         """Set a piece, whatever is there."""
         top, left = spot
         self.canvas[top : top + piece.shape[0], left : left + piece.shape[1]] |= piece
-        wide = cv2.dilate(np.pad(piece, 1), _NEIGHBOURS)
+        wide = cv2.dilate(cv2.copyMakeBorder(piece, 1, 1, 1, 1, cv2.BORDER_CONSTANT), _NEIGHBOURS)
         size = (self.near.shape[0], self.near.shape[1])
         where, part = put(wide, (top - 1, left - 1), size)
         self.near[where] |= part

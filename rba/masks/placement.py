@@ -52,9 +52,14 @@ def place_by_weight(
     window: np.ndarray, weights: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """Draw a window's centre with chances HxW >= 0; keep it in the image. Returns HxW bool."""
-    bounds = np.cumsum(weights, dtype=np.float64)
-    chosen = int(np.searchsorted(bounds, rng.random() * bounds[-1], side="right"))
-    return _centred(window, min(chosen, bounds.size - 1), (weights.shape[0], weights.shape[1]))
+    rows = np.cumsum(weights.sum(axis=1, dtype=np.float64))
+    wish = rng.random() * rows[-1]
+    row = min(int(np.searchsorted(rows, wish, side="right")), len(rows) - 1)
+    columns = np.cumsum(weights[row], dtype=np.float64)
+    wish -= rows[row - 1] if row else 0.0
+    wish = min(wish, float(np.nextafter(columns[-1], 0.0)))  # sums are rounded
+    column = int(np.searchsorted(columns, wish, side="right"))
+    return _centred(window, (row, column), (weights.shape[0], weights.shape[1]))
 
 
 def place_crossing(
@@ -72,7 +77,8 @@ def place_crossing(
         edge = np.flatnonzero(pixels)
     best, best_share = np.zeros(size, bool), -1.0
     for _ in range(_ATTEMPTS):
-        mask = _centred(window, int(edge[rng.integers(edge.size)]), size)
+        place = divmod(int(edge[rng.integers(edge.size)]), size[1])
+        mask = _centred(window, place, size)
         on = float(np.count_nonzero(mask & object_mask)) / max(int(np.count_nonzero(mask)), 1)
         share = min(on, 1.0 - on)
         if share > best_share:
@@ -91,21 +97,30 @@ def place_inside(
     Returns HxW bool.
     """
     size = (inside.shape[0], inside.shape[1])
-    places = np.flatnonzero(inside)
-    pixels = min(pixels, max(int(_FULLEST * places.size), 1))
+    rows = np.cumsum(np.count_nonzero(inside, axis=1))
+    allowed = int(rows[-1])
+    pixels = min(pixels, max(int(_FULLEST * allowed), 1))
     best, best_area = np.zeros(size, bool), 0
     for _ in range(_ATTEMPTS):
-        centre = int(places[rng.integers(places.size)])
-        row, column = divmod(centre, size[1])
+        row, column = _nth_pixel(inside, rows, int(rng.integers(allowed)))
         corner = (row - window.shape[0] // 2, column - window.shape[1] // 2)
-        mask = _placed(window, corner, size) & inside
-        mask[row, column] |= not mask.any()
-        area = int(np.count_nonzero(mask))
-        if area > best_area:
-            best, best_area = mask, area
+        where, part = put(window, corner, size)
+        clipped = part.view(bool) & inside[where]
+        area = int(np.count_nonzero(clipped))
+        if max(area, 1) > best_area:
+            best, best_area = np.zeros(size, bool), max(area, 1)
+            best[where] = clipped
+            best[row, column] |= area == 0
         if best_area >= _ENOUGH * pixels:
             break
     return _refilled(best, pixels, inside)
+
+
+def _nth_pixel(mask: np.ndarray, rows: np.ndarray, number: int) -> tuple[int, int]:
+    """Return row and column of a set pixel by its number; ``rows`` counts up to each row's end."""
+    row = int(np.searchsorted(rows, number, side="right"))
+    before = int(rows[row - 1]) if row else 0
+    return row, int(np.flatnonzero(mask[row])[number - before])
 
 
 def _refilled(mask: np.ndarray, pixels: int, inside: np.ndarray) -> np.ndarray:
@@ -125,9 +140,8 @@ def _refilled(mask: np.ndarray, pixels: int, inside: np.ndarray) -> np.ndarray:
     return mask
 
 
-def _centred(window: np.ndarray, centre: int, size: tuple[int, int]) -> np.ndarray:
-    """Put a window's centre at a pixel's number, moved as far as it takes to lie in the image."""
-    place = divmod(centre, size[1])
+def _centred(window: np.ndarray, place: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """Put a window's centre at a pixel, moved as far as it takes to lie in the image."""
     corner = [
         min(max(at - have // 2, 0), limit - have)
         for at, have, limit in zip(place, window.shape, size, strict=True)

@@ -33,7 +33,7 @@ _SAME = 1e-6  # of coordinates
 _THIN = 1e-4  # compactness
 # Straight bars are tried at several angles, frayed ellipses with several edges.
 _PLAIN_TRIALS = {"stroke": 3, "blob": 2}
-_PLAINLY_GOOD = 0.25
+_PLAINLY_GOOD = 0.35
 _GRID_WIDTH = 1.8  # pixels that the grid may add to the width of a bar's box
 _EVEN = 0.985  # elongation from which a disc is made as long as wide
 _MORE_STEPS = 2  # for those
@@ -244,23 +244,24 @@ def _bounded_move(
     """Return the move (3 knobs) whose effect is nearest to the gap, knobs kept in their limits."""
     normal, wish = slopes @ slopes.T, slopes @ gap
     normal[_DIAGONAL] += 1e-3 + 0.01 * normal[_DIAGONAL].max()
-    _, move = cv2.solve(normal, wish[:, None], flags=cv2.DECOMP_CHOLESKY)
-    fixed = move.ravel()
-    if ((fixed >= low) & (fixed <= high)).all():
-        return fixed
-    fixed = np.zeros(3)
-    free = [0, 1, 2]
-    while free:
-        left = wish[free] - normal[free] @ fixed
-        found = np.linalg.solve(normal[np.ix_(free, free)], left)
-        beyond = [k for k, x in zip(free, found, strict=True) if not low[k] <= x <= high[k]]
-        if not beyond:
-            fixed[free] = found
-            break
+    _, found = cv2.solve(normal, wish[:, None], flags=cv2.DECOMP_CHOLESKY)
+    # Three numbers: arrays would take longer to make than to use.
+    move, lowest, highest = found.ravel().tolist(), low.tolist(), high.tolist()
+    matrix, wishes, free = normal.tolist(), wish.tolist(), [0, 1, 2]
+    while beyond := [k for k in free if not lowest[k] <= move[k] <= highest[k]]:
         for k in beyond:
-            fixed[k] = min(max(found[free.index(k)], low[k]), high[k])
+            move[k] = min(max(move[k], lowest[k]), highest[k])
         free = [k for k in free if k not in beyond]
-    return fixed
+        fixed = [k for k in range(3) if k not in free]
+        left = {k: wishes[k] - sum(matrix[k][j] * move[j] for j in fixed) for k in free}
+        if len(free) == 1:
+            move[free[0]] = left[free[0]] / matrix[free[0]][free[0]]
+        elif free:
+            i, j = free
+            scale = 1.0 / (matrix[i][i] * matrix[j][j] - matrix[i][j] * matrix[j][i])
+            move[i] = scale * (matrix[j][j] * left[i] - matrix[i][j] * left[j])
+            move[j] = scale * (matrix[i][i] * left[j] - matrix[j][i] * left[i])
+    return np.array(move)
 
 
 def _slopes(shape: Shape, steps: np.ndarray) -> np.ndarray:

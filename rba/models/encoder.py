@@ -38,7 +38,8 @@ _POSITION_SCALE = 1.0
 
 Encoder = Dinov2Model | Dinov2WithRegistersModel | SegformerModel
 
-_KINDS: dict[str, tuple[Any, Any]] = {
+# By model_type: configuration and model.
+ENCODERS: dict[str, tuple[Any, Any]] = {
     "dinov2": (Dinov2Config, Dinov2Model),
     "dinov2_with_registers": (Dinov2WithRegistersConfig, Dinov2WithRegistersModel),
     "segformer": (SegformerConfig, SegformerModel),
@@ -68,7 +69,7 @@ def load_encoder(source: str | None, architecture: Architecture | None = None) -
         if architecture is None:
             raise InputError("the encoder has neither a source nor an architecture; set one")
         return _from_scratch({key: _listed(value) for key, value in architecture.items()})
-    return load_pretrained(_KINDS[check_encoder(source, architecture)][1], source)
+    return load_pretrained(ENCODERS[check_encoder(source, architecture)][1], source)
 
 
 def check_encoder(source: str, architecture: Architecture | None = None) -> str:
@@ -88,10 +89,10 @@ def check_encoder(source: str, architecture: Architecture | None = None) -> str:
             f"cannot open the encoder {source}: {str(error).splitlines()[0]}; {way_out(source)}"
         ) from error
     found = config.get("model_type", "no model")
-    if found not in _KINDS:
+    if found not in ENCODERS:
         raise InputError(
             f"cannot open the encoder {source}: its config.json describes {found}, not one of "
-            f"{', '.join(_KINDS)}; give a folder of DINOv2 weights"
+            f"{', '.join(ENCODERS)}; give a folder of DINOv2 weights"
         )
     require_same("the encoder", source, architecture or {}, config)
     return found
@@ -99,9 +100,9 @@ def check_encoder(source: str, architecture: Architecture | None = None) -> str:
 
 def _from_scratch(architecture: dict[str, Any]) -> Encoder:
     kind = str(architecture.pop("model_type", "dinov2"))
-    if kind not in _KINDS:
-        raise InputError(f"the encoder's model_type={kind}; give one of {', '.join(_KINDS)}")
-    make_config, make_encoder = _KINDS[kind]
+    if kind not in ENCODERS:
+        raise InputError(f"the encoder's model_type={kind}; give one of {', '.join(ENCODERS)}")
+    make_config, make_encoder = ENCODERS[kind]
     refuse_unknown("the encoder", architecture, make_config().to_dict())
     config = make_config(**architecture)
     encoder = make_encoder(config)

@@ -5,28 +5,17 @@ from typing import Any
 
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
-from transformers import (
-    Dinov2Config,
-    Dinov2Model,
-    Dinov2WithRegistersConfig,
-    Dinov2WithRegistersModel,
-    SegformerConfig,
-    SegformerModel,
-)
 
 from rba.errors import InputError
 from rba.models.autoencoder import PatchAutoencoder
 from rba.models.connector import Connector
+from rba.models.encoder import ENCODERS
 
 _DIFFUSERS_PARTS: dict[str, Any] = {
     part.__name__: part
     for part in (AutoencoderKL, PatchAutoencoder, UNet2DConditionModel, Connector)
 }
-_ENCODERS: dict[str, tuple[Any, Any]] = {
-    "Dinov2Model": (Dinov2Model, Dinov2Config),
-    "Dinov2WithRegistersModel": (Dinov2WithRegistersModel, Dinov2WithRegistersConfig),
-    "SegformerModel": (SegformerModel, SegformerConfig),
-}
+_ENCODERS = {model.__name__: (model, config) for config, model in ENCODERS.values()}
 
 
 def describe_part(part: Any) -> dict[str, Any]:

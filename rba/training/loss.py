@@ -30,7 +30,7 @@ class Objective:
         timestep_power: 1 = uniform; larger leans towards noise: ``t = T * u ** (1 / power)``.
         min_snr_gamma: Cap of the signal-to-noise ratio by which timesteps are weighted
             (`min_snr_weights`; Hang et al. 2023 take 5); None weighs all alike.
-        correspondence_weight: Weight of `correspondence_losses` in alignment batches, for encoders
+        correspondence_weight: Weight of `correspondence_losses`, for encoders
             that are trained from random weights; 0 = none.
 
     Raises:

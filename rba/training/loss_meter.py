@@ -29,7 +29,7 @@ class LossMeter:
         for mode in Mode:
             self._names += [f"loss_{mode}", f"loss_in_hole_{mode}"]
             self._names += [f"loss_{mode}_{name}" for name in ranges]
-        self._names.append("loss_correspondence")
+        self._names += [f"loss_correspondence_{mode}" for mode in Mode]
         self._sums = torch.zeros(2, len(self._names), dtype=torch.float64)
         self._stride = 2 + num_ranges
 
@@ -55,11 +55,15 @@ class LossMeter:
         self._sums[1, start + 1] += weight.sum()
         self._sums[:, start + 2 : start + self._stride].index_add_(1, ranges, values)
 
-    def add_correspondence(self, losses: Tensor, weight: Tensor) -> None:
-        """Add the [B] `correspondence_losses` of an alignment batch, with its sample weights."""
+    def add_correspondence(self, mode: Mode, losses: Tensor, weight: Tensor) -> None:
+        """Add the [B] `correspondence_losses` of a batch, with its sample weights.
+
+        Samples of which no place is known, whose loss is 0, are left out.
+        """
         self._sums = self._sums.to(losses.device)
-        losses, _, weight = _finite(losses, losses, weight)
-        self._sums[:, -1] += torch.stack([losses.detach() * weight, weight]).double().sum(dim=1)
+        losses, _, weight = _finite(losses, losses, weight * (losses > 0))
+        place = len(Mode) * self._stride + list(Mode).index(mode)
+        self._sums[:, place] += torch.stack([losses.detach() * weight, weight]).double().sum(dim=1)
 
     def take(self) -> dict[str, float]:
         """Return the means since the last call (over all ranks) and reset; empty keys left out."""

@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from rba.batch import Batch, Mode
+from rba.batch import Batch
 from rba.errors import InputError
 from rba.geometry import mask_to_latent
 from rba.models.checkpoint import CHECKPOINT_KEY, describe_scheduler
@@ -109,8 +109,8 @@ class RefineByAlignModule(LightningModule):
         del batch_idx
         losses, in_hole, timesteps, correspondence = self.losses(batch, self.objective)
         self.meter.add(batch.mode, losses, in_hole, timesteps, batch.weight)
-        if self.objective.correspondence_weight and batch.mode is Mode.ALIGNMENT:
-            self.meter.add_correspondence(correspondence, batch.weight)
+        if self.objective.correspondence_weight:
+            self.meter.add_correspondence(batch.mode, correspondence, batch.weight)
         losses = losses + self.objective.correspondence_weight * correspondence
         loss = (losses * batch.weight).sum() / batch.weight.sum().clamp(min=1.0)
         self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=len(batch))

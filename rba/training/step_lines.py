@@ -7,6 +7,11 @@ from pathlib import Path
 from typing import Any
 
 
+def json_line(facts: Mapping[str, Any]) -> str:
+    """Return one line, with its end."""
+    return f"{json.dumps(facts, ensure_ascii=False)}\n"
+
+
 def append_line(path: Path, facts: Mapping[str, Any]) -> None:
     """Append one line, in one write: several ranks share the file.
 
@@ -16,7 +21,7 @@ def append_line(path: Path, facts: Mapping[str, Any]) -> None:
     """
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
-        os.write(handle, f"{json.dumps(facts)}\n".encode())
+        os.write(handle, json_line(facts).encode())
     finally:
         os.close(handle)
 

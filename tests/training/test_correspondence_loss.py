@@ -170,10 +170,14 @@ def test_a_training_step_adds_it_where_places_are_known(
     module.log = lambda *_, **__: None  # type: ignore[method-assign]
     step = module.training_step(known, 0)
     torch.testing.assert_close(step, (found.losses + 0.5 * found.correspondence).mean())
-    logged = module.meter.take()["loss_correspondence"]
+    logged = module.meter.take()["loss_correspondence_alignment"]
     assert logged == pytest.approx(float(found.correspondence.detach().mean()))
     module.training_step(unknown, 1)
-    assert "loss_correspondence" not in module.meter.take()
+    assert not any("correspondence" in name for name in module.meter.take())
+    pairs = dataclasses.replace(known, mode=Mode.REFINEMENT)
+    module.training_step(pairs, 2)
+    logged = module.meter.take()["loss_correspondence_refinement"]
+    assert logged == pytest.approx(float(found.correspondence.detach().mean()), rel=0.5)
 
 
 def test_it_is_refused_where_it_could_teach_nobody(

@@ -180,11 +180,11 @@ def test_the_means_leave_out_what_is_not_finite() -> None:
     losses = torch.tensor([1.0, float("nan"), 3.0, float("inf")])
     times = torch.tensor([0, 0, 600, 600])
     meter.add(Mode.ALIGNMENT, losses, torch.ones(4), times, torch.ones(4))
-    meter.add_correspondence(losses, torch.ones(4))
+    meter.add_correspondence(Mode.ALIGNMENT, losses, torch.ones(4))
     means = meter.take()
     assert means["loss_alignment"] == 2.0
     assert means["loss_alignment_t000-249"] == 1.0
-    assert means["loss_correspondence"] == 2.0
+    assert means["loss_correspondence_alignment"] == 2.0
     assert means["loss_in_hole_alignment"] == 1.0
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import logging
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from rba.batch import BadSample, Batch, Mode
 from rba.data.bad_samples import BadSampleLimit, TooManyBadSamplesError, summarize, tabulate
 from rba.errors import InputError
+from rba.training.step_lines import append_line, json_line
 
 _log = logging.getLogger(__name__)
 
@@ -39,10 +39,10 @@ class Found:
         """What makes it one: the same sample is met again in each epoch, by any rank."""
         return (self.validation, self.sample.dataset, self.sample.shard, self.sample.index)
 
-    def to_json(self) -> str:
-        """Return the line of ``bad_samples.jsonl``."""
+    def facts(self) -> dict[str, Any]:
+        """Return what a line of ``bad_samples.jsonl`` holds."""
         own = {"step": self.step, "validation": self.validation, "mode": str(self.mode)}
-        return json.dumps(own | dataclasses.asdict(self.sample), ensure_ascii=False) + "\n"
+        return own | dataclasses.asdict(self.sample)
 
     @classmethod
     def from_json(cls, line: str) -> "Found":
@@ -142,7 +142,7 @@ class BadSampleLog(Callback):
             one = Found(step=step, validation=validation, mode=batch.mode, sample=sample)
             if one.place not in self._known and one.place not in self._new:
                 self._new[one.place] = one
-                _append(self.path, one.to_json())
+                append_line(self.path, one.facts())
 
     def _share(self, trainer: Trainer) -> None:
         found = list(self._new.values())
@@ -213,14 +213,5 @@ def _read(path: Path, step: int) -> list[Found]:
 
 def _write(path: Path, found: Iterable[Found]) -> None:
     partial = path.with_suffix(".partial")
-    partial.write_text("".join(one.to_json() for one in sorted(found)), encoding="utf-8")
+    partial.write_text("".join(json_line(one.facts()) for one in sorted(found)), encoding="utf-8")
     partial.replace(path)
-
-
-def _append(path: Path, line: str) -> None:
-    """Append in one write: several ranks share the file."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        os.write(handle, line.encode())
-    finally:
-        os.close(handle)
