@@ -121,7 +121,7 @@ def network_from_checkpoint(
     if use_ema:
         state |= averaged_weights(checkpoint)
     try:
-        parts = {name: build_part(facts["network"][name]) for name in PARTS}
+        parts: dict[str, Any] = {name: build_part(facts["network"][name]) for name in PARTS}
         network = RefinementNetwork(
             **parts, reference_size=facts["reference_size"], train_encoder=facts["train_encoder"]
         )
