@@ -35,6 +35,7 @@ def launch(prefix: list[str], folder: Path, shards: tuple[Path, Path], *override
         "validate_every_n_steps=4",
         "validation.picture_steps=1",
         "callbacks.progress_log.every_n_steps=2",
+        "model.network.shared_start=false",
         "model.network.unet.architecture.block_out_channels=[8,8,8,8]",
         "model.network.unet.architecture.norm_num_groups=4",
         *overrides,
