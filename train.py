@@ -41,14 +41,14 @@ def train(config: DictConfig) -> None:
     facts = running.checkpoint_facts(plain(config), data)
     shapes: Any = check.on_meta(lambda: build(bare))
     outline = build_module(config, shapes, facts)
-    start_check.require_fitting_start(shapes, start, facts)
+    changes = start_check.require_fitting_start(shapes, start, facts)
     if pretrained := start is None and config.init_from is None:
         require_sources(config.model, look_up=not config.check)
     callbacks = [build(part) for part in config.callbacks.values()]
     loggers = [build(part) for part in config.logger.values()]
     check.require_fitting_parts(shapes, config.model.image_size, config.per_device_batch)
     if config.check:
-        print(running.describe(outline, data, plain(config), devices, start))
+        print(running.describe(outline, data, plain(config), devices, start, changes))
         return
     trainer = running.make_trainer(
         plain(config.trainer),
@@ -59,7 +59,7 @@ def train(config: DictConfig) -> None:
         accumulation=data.accumulation(devices),
         samples_file=run.samples if config.record_samples else None,
     )
-    if run.prepare(OmegaConf.to_yaml(config), start) >= config.max_steps:
+    if run.prepare(OmegaConf.to_yaml(config), start, changes) >= config.max_steps:
         print(f"{start} has reached max_steps={config.max_steps}: raise it to train on")
     seed_everything(config.seed, verbose=False)
     network = build(config.model.network if pretrained else bare)

@@ -14,6 +14,7 @@ from rba.errors import InputError
 from rba.geometry import mask_to_latent
 from rba.models.checkpoint import CHECKPOINT_KEY, describe_scheduler
 from rba.models.network import RefinementNetwork, blend_known
+from rba.training.changed_settings import renew_optimizer
 from rba.training.correspondence import correspondence_losses
 from rba.training.loss import (
     Objective,
@@ -180,6 +181,11 @@ class RefineByAlignModule(LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"},
         }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let the optimiser's settings of now win over those of the checkpoint."""
+        made = self.configure_optimizers()
+        renew_optimizer(checkpoint, made["optimizer"], made["lr_scheduler"]["scheduler"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Let the checkpoint describe its own network, in plain containers (weights-only)."""

@@ -19,6 +19,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from rba.errors import InputError, RunInterruptedError, RunStoppedError
 from rba.models.checkpoint import read_checkpoint
 from rba.training.callbacks.sample_recorder import SampleRecorder
+from rba.training.changed_settings import Change
 from rba.training.check import count_parts, memory_estimate, report
 from rba.training.checkpoint_io import AtomicCheckpointIO
 from rba.training.module import RefineByAlignModule
@@ -157,6 +158,7 @@ def describe(
     config: Mapping[str, Any],
     num_devices: int,
     start: Path | None,
+    changes: Sequence[Change] = (),
 ) -> str:
     """Say what would run: parameters by part, batches an epoch, memory; trains nothing.
 
@@ -166,6 +168,7 @@ def describe(
         config: The composed configuration as plain containers.
         num_devices: Devices over all nodes.
         start: Checkpoint that the run would resume from.
+        changes: Settings that differ from that checkpoint's.
     """
     parts = {
         name: f"{total:,} parameters, {f'{trained:,} trained' if trained else 'frozen'}"
@@ -181,6 +184,7 @@ def describe(
         {
             "run": f"{config['runs_folder']}/{config['run_name']}",
             "starts from": str(start or config["init_from"] or "step 0"),
+            **({"changed": {c.setting: f"{c.old} -> {c.new}" for c in changes}} if changes else {}),
             "optimiser steps": config["max_steps"],
             "global batch": config["global_batch"],
             "devices": num_devices,

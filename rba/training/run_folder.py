@@ -4,12 +4,16 @@ import dataclasses
 import logging
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
+
+from lightning.pytorch.utilities import rank_zero_only
 
 from rba.errors import InputError
 from rba.models.checkpoint import read_checkpoint
 from rba.models.model_directory import describe_folder
 from rba.training.callbacks.resume_checkpoint import list_checkpoints
+from rba.training.changed_settings import Change, write_changes
 from rba.training.csv_log import drop_rows_from
 
 _log = logging.getLogger(__name__)
@@ -17,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunFolder:
-    """Paths of a run: ``config.yaml``, ``checkpoints/``, ``metrics.csv``, ``samples.jsonl``.
+    """Paths of a run: ``config.yaml``, ``checkpoints/``, ``metrics.csv`` and alike.
 
     Attributes:
         path: ``RUNS_FOLDER/RUN_NAME``.
@@ -105,12 +109,16 @@ class RunFolder:
                 "run's folder; choose another runs_folder or run_name"
             )
 
-    def prepare(self, config_text: str, start: Path | None) -> int:
+    def prepare(self, config_text: str, start: Path | None, changes: Sequence[Change] = ()) -> int:
         """Write ``config.yaml`` and drop what a killed run logged past its last checkpoint.
+
+        Only the first of a run's processes touches the folder.
 
         Args:
             config_text: The composed configuration as YAML.
             start: The checkpoint that the run resumes from, None where it starts at step 0.
+            changes: Settings that differ from the checkpoint's; they are printed, and added to
+                ``changes.jsonl``.
 
         Returns:
             The step that the run starts at.
@@ -118,6 +126,12 @@ class RunFolder:
         Raises:
             InputError: If the folder cannot be written to.
         """
+        step = 0 if start is None else int(read_checkpoint(start)["global_step"])
+        if getattr(rank_zero_only, "rank", 0) == 0:  # Lightning sets it on the function
+            self._prepare(config_text, step, changes)
+        return step
+
+    def _prepare(self, config_text: str, step: int, changes: Sequence[Change]) -> None:
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -130,9 +144,10 @@ class RunFolder:
         partial = self.path / ".config.yaml.partial"
         partial.write_text(config_text)
         partial.replace(self.path / "config.yaml")
-        step = 0 if start is None else int(read_checkpoint(start)["global_step"])
         drop_rows_from(self.path / "metrics.csv", step)
-        return step
+        write_changes(self.path / "changes.jsonl", changes, step)
+        for change in changes:
+            print(f"from step {step} on: {change}", flush=True)
 
 
 def _newest_whole(checkpoints: list[Path]) -> Path:

@@ -11,6 +11,7 @@ from rba.errors import InputError
 from rba.models.checkpoint import CHECKPOINT_KEY, read_checkpoint, require_same_network
 from rba.models.model_directory import require_same_architecture
 from rba.models.network import RefinementNetwork
+from rba.training.changed_settings import Change, changed_settings
 
 _PLAIN = ("seed", "global_batch")
 _ACCEPTED = (
@@ -19,12 +20,15 @@ _ACCEPTED = (
     "data.node_parts",
     *(f"data.{mode.value}.{name}" for mode in Mode for name in ("shards", "shuffle_window")),
 )
+# Under another of these the weights or the optimiser's moments would mean something else.
+_FIXED = ("model.image_size", "model.scheduler.", "objective.prediction_type",
+          "optimizer.factory._target_")  # fmt: skip
 _log = logging.getLogger(__name__)
 
 
 def require_fitting_start(
     network: RefinementNetwork, start: Path | None, facts: Mapping[str, Any]
-) -> None:
+) -> list[Change]:
     """Refuse a checkpoint or model directory of another network or stream; reads no weight.
 
     Args:
@@ -32,6 +36,9 @@ def require_fitting_start(
         start: Checkpoint that the run resumes from; it wins over ``init_from``.
         facts: What this run's checkpoints would keep (`checkpoint_facts`). Its configuration's
             ``accept_changes`` names settings that may differ from the checkpoint's.
+
+    Returns:
+        Settings that differ from the checkpoint's and take effect from its step on.
 
     Raises:
         InputError: Listing the differing settings.
@@ -43,8 +50,22 @@ def require_fitting_start(
     if start is not None:
         require_same_network(start, network)
         _require_same_stream(start, facts)
-    elif config["init_from"] is not None:
+        before = read_checkpoint(start)[CHECKPOINT_KEY].get("config", {})
+        changes = changed_settings(before, config)
+        _require_same_meaning(start, changes)
+        return changes
+    if config["init_from"] is not None:
         require_same_architecture(config["init_from"], network.describe())
+    return []
+
+
+def _require_same_meaning(start: Path, changes: list[Change]) -> None:
+    fixed = [c for c in changes if c.setting.startswith(_FIXED) and c.old is not None]
+    if fixed:
+        raise InputError(
+            f"resuming {start}: {'; '.join(map(str, fixed))}; set what it was, or start a new run "
+            "from exported weights with init_from=DIR"
+        )
 
 
 def _require_same_stream(start: Path, facts: Mapping[str, Any]) -> None:

@@ -11,9 +11,10 @@ import torch
 
 from rba.errors import InputError
 from rba.models.network import RefinementNetwork
+from rba.training.changed_settings import Change
 from rba.training.start_check import require_fitting_start
 
-Start = Callable[..., None]
+Start = Callable[..., list[Change]]
 SETS = {"photos": {"weight": 1, "shards": "a.tar 10 00\nb.tar 10 11"}}
 FACTS: dict[str, Any] = {
     "config": {
@@ -22,6 +23,8 @@ FACTS: dict[str, Any] = {
         "alternation": {"alignment": 1, "refinement": 1},
         "init_from": None,
         "accept_changes": [],
+        "max_steps": 3,
+        "optimizer": {"factory": {"_target_": "AdamW"}},
     },
     "stream": {"node_parts": 1, "alignment": {"shuffle_window": 8, "sets": SETS}},
 }
@@ -41,7 +44,7 @@ def start(network: RefinementNetwork, tmp_path: Path) -> Start:
     path = tmp_path / "step_00000001.ckpt"
     torch.save({"rba": kept, "state_dict": {}, "global_step": 1}, path)
 
-    def resume(changes: dict[str, Any] | None = None, accept: tuple[str, ...] = ()) -> None:
+    def resume(changes: dict[str, Any] | None = None, accept: tuple[str, ...] = ()) -> list[Change]:
         facts = copy.deepcopy(FACTS)
         for name, value in (changes or {}).items():
             *parents, last = name.split("/")
@@ -50,7 +53,7 @@ def start(network: RefinementNetwork, tmp_path: Path) -> Start:
                 node = node[parent]
             node[last] = value
         facts["config"]["accept_changes"] = list(accept)
-        require_fitting_start(network, path, facts)
+        return require_fitting_start(network, path, facts)
 
     return resume
 
@@ -104,3 +107,14 @@ def test_accepting_an_unknown_setting_names_those_there_are(start: Start) -> Non
 
 def test_a_fresh_start_compares_nothing(network: RefinementNetwork) -> None:
     require_fitting_start(network, None, FACTS)
+
+
+def test_what_takes_effect_is_returned_and_what_would_change_the_meaning_refused(
+    start: Start,
+) -> None:
+    assert start() == []
+    (change,) = start({"config/max_steps": 5})
+    assert str(change) == "max_steps was 3, is 5"
+    name = "optimizer.factory._target_ was AdamW, is SGD"
+    with pytest.raises(InputError, match=f"{name}; set what it was"):
+        start({"config/optimizer/factory/_target_": "SGD"})

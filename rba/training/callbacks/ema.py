@@ -93,6 +93,7 @@ class EMACallback(Callback):
         if state_dict["names"] != self._names:
             raise ValueError("the checkpoint averages other parameters than this network trains")
         self.ema.load_state_dict(state_dict[EMA_KEY])
+        self.ema.decay = self.decay  # the setting of now, not the checkpoint's
 
 
 def _trained(module: LightningModule) -> list[tuple[str, nn.Parameter]]:
