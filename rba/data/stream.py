@@ -50,17 +50,25 @@ class BatchSplit:
                 raise InputError(f"{name}={getattr(self, name)}; give at least 1")
         together = self.world_size * self.per_device_batch
         what = f"{self.world_size} ranks x per_device_batch={self.per_device_batch}"
-        self._require_multiple(together, what)
+        self._require_multiple(together, what, self._ways_to_keep())
         self._require_multiple(self.parts, f"data.node_parts={self.parts}")
 
-    def _require_multiple(self, divisor: int, what: str) -> None:
+    def _require_multiple(self, divisor: int, what: str, otherwise: str = "") -> None:
         if self.global_batch % divisor:
             lower = self.global_batch // divisor * divisor
             choices = [str(value) for value in (lower, lower + divisor) if value]
             raise InputError(
                 f"global_batch={self.global_batch} is not a multiple of {what}; the nearest are "
-                f"{' and '.join(choices)}"
+                f"{' and '.join(choices)}{otherwise}"
             )
+
+    def _ways_to_keep(self) -> str:
+        """Say with which micro-batch, or on how many ranks, the global batch could stay."""
+        batches = _nearest(self.per_device_batch, self.global_batch / self.world_size)
+        ranks = _nearest(self.world_size, self.global_batch / self.per_device_batch)
+        ways = [f"with per_device_batch={' or '.join(batches)}"] if batches else []
+        ways += [f"on {' or '.join(ranks)} ranks"] if ranks else []
+        return f", or keep it {', or '.join(ways)}" if ways else ""
 
     @property
     def accumulation(self) -> int:
@@ -74,6 +82,15 @@ class BatchSplit:
         share = self.global_batch // self.parts
         slots = range(start, start + self.per_device_batch)
         return [slot % share * self.parts + slot // share for slot in slots]
+
+
+def _nearest(wanted: int, whole: float) -> list[str]:
+    """Return the divisors next to ``wanted`` on both sides; none where ``whole`` is no integer."""
+    if whole != int(whole):
+        return []
+    divisors = [n for n in range(1, int(whole) + 1) if whole % n == 0]
+    below, above = [n for n in divisors if n < wanted], [n for n in divisors if n > wanted]
+    return [str(n) for n in (*below[-1:], *above[:1])]
 
 
 class AlternatingStream(Dataset[Batch]):

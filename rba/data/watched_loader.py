@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Generator, Iterator
 from typing import Any, TypeVar
 
@@ -32,15 +33,33 @@ class WatchedLoader(DataLoader[T]):
     torch raises out of a signal's handler, wherever the process is: in the middle of the
     optimiser's step, which would leave weights of no step. Here a worker that dies in the meantime
     is found when the next batch is asked for.
+
+    Attributes:
+        seconds_waited: How long batches have been waited for, all together.
     """
+
+    seconds_waited: float = 0.0
 
     def __iter__(self) -> Any:
         """Return the iterator; items may raise `DeadWorkerError`."""
         inner: Any = super().__iter__()
-        if not self.num_workers:
-            return inner
-        _hold_torch_back()
-        return _WatchedIterator(inner)
+        if self.num_workers:
+            _hold_torch_back()
+            inner = _WatchedIterator(inner)
+        return _TimedIterator(inner, self)
+
+
+class _TimedIterator(Iterator[Any]):
+    def __init__(self, inner: Iterator[Any], loader: WatchedLoader[Any]) -> None:
+        self._inner = inner
+        self._loader = loader
+
+    def __next__(self) -> Any:
+        start = time.perf_counter()
+        try:
+            return next(self._inner)
+        finally:
+            self._loader.seconds_waited += time.perf_counter() - start
 
 
 class _WatchedIterator(Iterator[Any]):

@@ -12,7 +12,6 @@ from rba.errors import InputError
 from rba.evaluation.calibration import case_batches
 from rba.evaluation.conditions import condition_requests
 from rba.evaluation.gallery import first_cases, worst_cases
-from rba.evaluation.heatmap import heatmap
 from rba.evaluation.report import Report, evaluate
 from rba.evaluation.summary import summary
 from rba.evaluation.synthetic import SyntheticSettings, object_folders, synthetic_cases
@@ -21,6 +20,7 @@ from rba.inference.align import AlignmentSettings
 from rba.inference.command import choose_device
 from rba.inference.gamma import Calibration
 from rba.inference.grid import GridSettings, calibrate
+from rba.inference.heatmap import heatmap
 from rba.inference.pipeline import RefineByAlignPipeline
 from rba.inference.request import RefinementRequest, RefinementSettings
 from rba.inference.sampler import SamplerSettings

@@ -16,7 +16,7 @@ from rba.errors import InputError
 
 Row = dict[str, Any]
 _LOSS = re.compile(r"train/(loss(?:_in_hole)?_(?:alignment|refinement))")
-_VALIDATION = re.compile(r"validation/((?:miou|loss)\w*)")
+_VALIDATION = re.compile(r"validation(?:_by_layer)?/((?:miou|loss)\w*)")
 _MIOU_LAYER = re.compile(r"miou_layer\d+_\w+")
 
 

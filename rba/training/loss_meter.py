@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from rba.batch import Mode
+from rba.training.host_copy import HostCopy
 
 
 class LossMeter:
@@ -71,6 +72,14 @@ class LossMeter:
         self._sums.zero_()
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.all_reduce(sums)
+        return self.means(sums)
+
+    def sums_so_far(self) -> HostCopy:
+        """Return this rank's sums since the last `take`, for `means`; nothing is waited for."""
+        return HostCopy(self._sums)
+
+    def means(self, sums: Tensor) -> dict[str, float]:
+        """Return the means of some sums; empty keys left out."""
         totals, counts = sums.tolist()
         return _means(self._names, totals, counts)
 

@@ -57,6 +57,7 @@ class RefineByAlignModule(LightningModule):
 
     Attributes:
         skipped_step: The last optimiser step, from 0, whose update was left out; -1 = none.
+        gradient_norm: Of the last step, before clipping; None where nothing measures it.
 
     Raises:
         InputError: If objective, schedule and learning rates contradict each other.
@@ -84,6 +85,7 @@ class RefineByAlignModule(LightningModule):
         self.objective = objective
         self.seed = seed
         self.skipped_step = -1
+        self.gradient_norm: Tensor | None = None
         self.validation = validation or ValidationSettings()
         self.facts = dict(facts or {})
         self.meter = LossMeter(scheduler.config.num_train_timesteps)
@@ -113,9 +115,7 @@ class RefineByAlignModule(LightningModule):
         if self.objective.correspondence_weight:
             self.meter.add_correspondence(batch.mode, correspondence, batch.weight)
         losses = losses + self.objective.correspondence_weight * correspondence
-        loss = (losses * batch.weight).sum() / batch.weight.sum().clamp(min=1.0)
-        self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=len(batch))
-        return loss
+        return (losses * batch.weight).sum() / batch.weight.sum().clamp(min=1.0)
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Measure a batch; returns its maps [B, L, n, n] for the pictures."""
@@ -133,14 +133,20 @@ class RefineByAlignModule(LightningModule):
             # Lightning would log one step too early; it takes the step from this key.
             step = {"step": float(self.global_step)}
             self.log_dict(
-                {f"validation/{name}_{which}": x for name, x in named.items()} | step,
+                {f"{name}_{which}": value for name, value in named.items()} | step,
                 sync_dist=True,
             )
 
     def _name_measures(self, miou: Any, loss: float, unknown: float) -> dict[str, float]:
         named = {f"miou_layer{layer:02d}": float(value) for layer, value in enumerate(miou)}
-        named["miou"] = named[f"miou_layer{self.validation.layer:02d}"]
-        return named | {"loss": loss, "unknown_matches": unknown}
+        chosen = {
+            "miou": named[f"miou_layer{self.validation.layer:02d}"],
+            "loss": loss,
+            "unknown_matches": unknown,
+        }
+        return {f"validation/{name}": value for name, value in chosen.items()} | {
+            f"validation_by_layer/{name}": value for name, value in named.items()
+        }
 
     def losses(self, batch: Batch, objective: Objective) -> StepLosses:
         """Noise the clean latents, predict, and compare."""

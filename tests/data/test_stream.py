@@ -125,9 +125,13 @@ def test_a_late_step_costs_what_an_early_one_costs(build):
 
 
 def test_a_batch_that_cannot_be_divided_names_the_nearest():
-    with pytest.raises(InputError, match=r"192.*nearest are 180 and 200"):
+    with pytest.raises(InputError, match=r"180 and 200, or keep it with per_device_batch=4 or 6$"):
         BatchSplit(global_batch=192, per_device_batch=5, world_size=4)
-    with pytest.raises(InputError, match="nearest are 24"):
+    with pytest.raises(InputError, match=r"120 and 240, or keep it on 4 or 8 ranks$"):
+        BatchSplit(global_batch=192, per_device_batch=24, world_size=5)
+    with pytest.raises(InputError, match=r"with per_device_batch=12 or 24, or on 6 or 12 ranks$"):
+        BatchSplit(global_batch=192, per_device_batch=16, world_size=8)
+    with pytest.raises(InputError, match=r"nearest are 24$"):
         BatchSplit(global_batch=7, per_device_batch=3, world_size=8)
     with pytest.raises(InputError, match="per_device_batch=0"):
         BatchSplit(global_batch=8, per_device_batch=0)

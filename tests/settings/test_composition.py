@@ -46,11 +46,16 @@ def test_every_experiment_fits_the_schema(experiment: str) -> None:
 
 
 @pytest.mark.parametrize("path", TRAIN_GROUPS, ids=str)
-def test_every_group_file_composes_and_instantiates(path: Path) -> None:
+def test_every_group_file_composes_and_instantiates(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
     group, name = path.parent.as_posix(), path.stem
     overrides = [f"{group}={name}", *needed_overrides(path.as_posix()), *SHARDS]
     config = compose_config("train", ["experiment=tiny", *overrides])
     check_train_settings(config)
+    if path.stem == "wandb":
+        pytest.importorskip("wandb")
     if group == "model":
         network = on_meta(
             lambda: instantiate(without_sources(config.model.network), _convert_="all")
@@ -75,17 +80,6 @@ def test_every_data_tool_composes_once_its_paths_are_set(tool: str) -> None:
     config = compose_config(f"data_tools/{tool}", unset)
     assert (Path(CONFIG_FOLDER.parent) / "data_tools" / f"{tool}.py").is_file()
     assert set(config) == set(settings)
-
-
-def test_the_paper_configuration_holds_the_figures_of_appendix_a3() -> None:
-    config = compose_config("train", ["experiment=paper", *SHARDS])
-    assert config.global_batch == 192
-    assert config.objective.loss.drop_probability == 0.1
-    assert config.optimizer.learning_rates == {"connector": 4e-5, "unet": 1e-5}
-    assert config.trainer.devices * config.trainer.num_nodes == 8
-    assert (config.alternation.alignment, config.alternation.refinement) == (1, 1)
-    # "more than 45 epochs" of Pixabay's 116k images at every second step
-    assert config.max_steps * config.global_batch / 2 / 116_000 >= 45
 
 
 def test_an_unknown_key_is_named() -> None:

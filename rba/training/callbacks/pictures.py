@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from rba.batch import Batch
@@ -14,8 +13,11 @@ from rba.inference.frames import tensor_to_images
 from rba.inference.noise import KeyedNoise
 from rba.inference.sampler import SamplerSettings, evaluating, latent_shape, make_condition, sample
 from rba.training.module import RefineByAlignModule
+from rba.training.picture_log import log_picture
 
 _CELL = 128  # pixels a picture of the grid
+_HEADER = 20  # pixels
+_TITLES = ("target, hole", "reference", "where it looks", "true region", "output")
 
 
 class PictureGrid(Callback):
@@ -40,14 +42,12 @@ class PictureGrid(Callback):
         if batch_idx or not count or not trainer.is_global_zero:
             return
         grid = picture_grid(pl_module, batch, outputs[:, pl_module.validation.layer], count)
-        name = f"validation/{batch.mode}/{batch.sample_ids[0].partition('/')[0]}"
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_image(name, grid, trainer.global_step, dataformats="HWC")
+        name = f"pictures/{batch.mode}_{batch.sample_ids[0].partition('/')[0]}"
+        log_picture(trainer.loggers, name, grid, trainer.global_step)
 
 
 def picture_grid(module: RefineByAlignModule, batch: Batch, maps: Tensor, count: int) -> np.ndarray:
-    """Return the grid of the first ``count`` examples as an HxWx3 uint8 picture.
+    """Return the grid of the first ``count`` examples, titles above, as an HxWx3 uint8 picture.
 
     Args:
         module: Its network, schedule and validation settings.
@@ -83,7 +83,7 @@ def picture_grid(module: RefineByAlignModule, batch: Batch, maps: Tensor, count:
         tensor_to_images(pixels.image[:count] * kept + outputs * (1.0 - kept)),
     ]
     rows = [np.hstack([_cell(picture) for picture in row]) for row in zip(*columns, strict=True)]
-    return np.vstack(rows)
+    return np.vstack([np.hstack([_header(title) for title in _TITLES]), *rows])
 
 
 def overlays(references: Tensor, maps: Tensor) -> list[np.ndarray]:
@@ -106,6 +106,12 @@ def overlays(references: Tensor, maps: Tensor) -> list[np.ndarray]:
         blended = picture * 0.4 + colours * 0.6
         result.append(np.clip(blended, 0, 255).astype(np.uint8))
     return result
+
+
+def _header(title: str) -> np.ndarray:
+    header = np.full((_HEADER, _CELL + 4, 3), 255, np.uint8)
+    place = (4, _HEADER - 6)
+    return cv2.putText(header, title, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1)  # pyright: ignore
 
 
 def _cell(picture: np.ndarray) -> np.ndarray:

@@ -23,7 +23,8 @@ class SkipNonFinite(Callback):
     Each rank adds its batches to ``non_finite.jsonl``: ``{"step", "rank", "seed", "gradient_norm",
     "batches": [{"loss", "mode", "sample_ids", "draws"}]}``. Under DDP the gradient is the mean over
     ranks, so it is the loss that tells the rank. Logs ``train/skipped_updates``, all so far. State:
-    ``{"skipped", "in_a_row"}``.
+    ``{"skipped", "in_a_row"}``. The norm of the gradients, before clipping, becomes the module's
+    ``gradient_norm``.
 
     Belongs before the callbacks that save: what a run that ends here had learnt is saved.
 
@@ -71,6 +72,7 @@ class SkipNonFinite(Callback):
         """Agree; without gradients the optimiser's step changes nothing but the count of steps."""
         batches, losses, self._batches, self._losses = self._batches, self._losses, [], []
         norm = _gradient_norm(optimizer)
+        pl_module.gradient_norm = norm  # pyright: ignore
         finite = torch.stack([*losses, norm.to(losses[0])]).isfinite().all()
         bad = trainer.strategy.reduce((~finite).int(), reduce_op="max")  # pyright: ignore
         if not int(bad):

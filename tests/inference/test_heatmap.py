@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from rba.evaluation.heatmap import heatmap
 from rba.inference.gamma import Calibration
+from rba.inference.heatmap import heatmap
 
 FRAME = np.array([0xE4, 0x57, 0x2E])
 
