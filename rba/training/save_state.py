@@ -34,8 +34,10 @@ def dump_state(trainer: Trainer, loops: dict[str, Any] | None) -> dict[str, Any]
 
 def write_state(trainer: Trainer, checkpoint: dict[str, Any], path: Path) -> str | None:
     """Write what `dump_state` returned, on rank 0 only; return why that failed, if it did."""
+    if not trainer.is_global_zero:
+        return None
     try:
-        trainer.strategy.save_checkpoint(checkpoint, path)
+        trainer.strategy.checkpoint_io.save_checkpoint(checkpoint, path)
     except (OSError, RuntimeError) as error:  # torch hides some of the disk's errors in the latter
         return f"{path}: {error}".splitlines()[0]
     return None

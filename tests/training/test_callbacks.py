@@ -26,7 +26,7 @@ class FakeTrainer(SimpleNamespace):
             barrier=lambda name: None,
             broadcast=lambda value: value,
             reduce_boolean_decision=lambda decision, all: decision,
-            save_checkpoint=self.write,
+            checkpoint_io=SimpleNamespace(save_checkpoint=self.write),
         )
         self._checkpoint_connector = SimpleNamespace(
             dump_checkpoint=lambda weights_only: {"loops": {}}
@@ -65,11 +65,13 @@ def test_lines_past_the_resume_point_are_dropped(
     }
 
 
+@pytest.mark.parametrize("background", [False, True])
 @pytest.mark.parametrize(("keep", "left"), [(2, [6, 8]), (1, [8]), (-1, [3, 6, 8])])
 def test_checkpoints_at_the_interval_and_the_end_the_newest_kept(
-    tmp_path: Path, keep: int, left: list[int]
+    tmp_path: Path, keep: int, left: list[int], background: bool
 ) -> None:
-    callback, trainer = ResumeCheckpoint(tmp_path / "c", every_n_steps=3, keep=keep), FakeTrainer()
+    trainer = FakeTrainer()
+    callback = ResumeCheckpoint(tmp_path / "c", every_n_steps=3, keep=keep, background=background)
     callback.on_train_start(trainer, None)
     for micro_batch in range(1, 17):  # two micro-batches a step
         trainer.global_step = micro_batch // 2

@@ -11,7 +11,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
 from rba.errors import InputError, RunInterruptedError, RunStoppedError
-from rba.training.save_state import dump_state, save_state, write_state
+from rba.training.background import (
+    Background,
+    available_memory,
+    main_memory_copy,
+    tensor_bytes,
+)
+from rba.training.save_state import dump_state, write_state
 
 _log = logging.getLogger(__name__)
 _NAME = re.compile(r"step_(\d+)\.ckpt")
@@ -37,6 +43,10 @@ class ResumeCheckpoint(Callback):
     Where a checkpoint cannot be written (a full disk), the run goes on with a warning and the last
     good one. It ends after ``max_failures`` in a row, and where the last step cannot be saved.
 
+    In the background, the state is copied to main memory and a thread writes it while the steps go
+    on; whether that worked is known at the next save, which waits for it, as do the end of training
+    and the save after an error or a signal. Where memory for the copy is short, the step waits.
+
     On an error (no answer from the storage, a dead loader worker, too many bad samples) rank 0
     saves the last whole step alone, as the other ranks may be gone: on one device and under plain
     DDP, where it holds all that is to be saved. An error between the gradients and the end of the
@@ -52,6 +62,7 @@ class ResumeCheckpoint(Callback):
         keep: How many of the newest stay; -1 = all.
         every_n_minutes: Save too at the first step's end so many minutes after the last save.
         max_failures: How many saves may fail in a row.
+        background: Write while the next steps run; rank 0 needs main memory for one more state.
 
     Raises:
         InputError: If no step, or no checkpoint, would be kept, or an interval is not positive.
@@ -64,6 +75,7 @@ class ResumeCheckpoint(Callback):
         keep: int = 2,
         every_n_minutes: float | None = None,
         max_failures: int = 3,
+        background: bool = False,
     ) -> None:
         if every_n_steps < 1 or (keep < 1 and keep != -1):
             raise InputError(
@@ -80,6 +92,9 @@ class ResumeCheckpoint(Callback):
         self.keep = keep
         self.every_n_minutes = every_n_minutes
         self.max_failures = max_failures
+        self.background = background
+        self._writer = Background()  # of rank 0
+        self._pending_step: int | None = None  # on all ranks: saved, but not known whether well
         self._failures = 0  # in a row
         self._saved_step = -1
         self._saved_at = 0.0  # seconds
@@ -111,6 +126,7 @@ class ResumeCheckpoint(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the last step."""
+        self._settle(trainer)
         if trainer.global_step != self._saved_step:
             self._save(trainer, may_fail=False)
 
@@ -120,14 +136,17 @@ class ResumeCheckpoint(Callback):
         """Save the last whole step, if that can be done without the other ranks."""
         alone = isinstance(trainer.strategy, (SingleDeviceStrategy, DDPStrategy))
         together = isinstance(exception, RunInterruptedError)  # all ranks are here
-        if self._loops is None or self._step == self._saved_step or not (alone or together):
+        before, self._pending_step = self._pending_step, None
+        if before is not None and self._writer.settle() is None and trainer.is_global_zero:
+            self._saved_step = before
+        due = trainer.strategy.broadcast(self._saved_step) if together else self._saved_step
+        if self._loops is None or self._step == due or not (alone or together):
             return
         # A step of several micro-batches may be half done: the loops as they were after the last.
         # `save_state` would wait for the other ranks.
-        problem = write_state(trainer, dump_state(trainer, self._loops), self._path(self._step))
+        problem = self._write(trainer, dump_state(trainer, self._loops), self._step)
         if problem is None:
             self._saved_step = self._step
-            self._drop_old(trainer)
         else:  # must not hide why the run ends
             _log.warning("no checkpoint of step %d: %s", self._step, problem)
         if together:  # a launcher ends the other ranks as soon as one has left
@@ -141,12 +160,44 @@ class ResumeCheckpoint(Callback):
         return trainer.strategy.reduce_boolean_decision(due, all=False)
 
     def _save(self, trainer: Trainer, *, may_fail: bool) -> None:
+        self._settle(trainer)
         step = trainer.global_step
-        problem = save_state(trainer, self._path(step), None)
+        checkpoint = dump_state(trainer, None)
+        if self.background and may_fail:
+            if trainer.is_global_zero:
+                self._begin(trainer, checkpoint, step)
+            self._pending_step = step
+        else:
+            problem = trainer.strategy.broadcast(self._write(trainer, checkpoint, step))
+            self._account(trainer, step, problem, may_fail=may_fail)
         self._saved_at = time.monotonic()  # after a failure too: not again at each step
+
+    def _begin(self, trainer: Trainer, checkpoint: dict[str, Any], step: int) -> None:
+        """Write in the thread, or now, where a copy and as much again do not fit into memory."""
+        if available_memory() > 2 * tensor_bytes(checkpoint):
+            copied = main_memory_copy(checkpoint)
+            self._writer.start(lambda: self._write(trainer, copied, step))
+        else:
+            problem = self._write(trainer, checkpoint, step)
+            self._writer.start(lambda: problem)
+
+    def _write(self, trainer: Trainer, checkpoint: dict[str, Any], step: int) -> str | None:
+        """Write on rank 0, and drop what is too old; return why that failed, if it did."""
+        problem = write_state(trainer, checkpoint, self._path(step))
+        if problem is None and trainer.is_global_zero:
+            self._drop_old(step)
+        return problem
+
+    def _settle(self, trainer: Trainer) -> None:
+        """Wait for a save in the background; all ranks call this."""
+        if self._pending_step is not None:
+            step, self._pending_step = self._pending_step, None
+            problem = trainer.strategy.broadcast(self._writer.settle())
+            self._account(trainer, step, problem, may_fail=True)
+
+    def _account(self, trainer: Trainer, step: int, problem: str | None, *, may_fail: bool) -> None:
         if problem is None:
             self._saved_step, self._failures = step, 0
-            self._drop_old(trainer)
             return
         self._failures += 1
         last = f"step {self._saved_step}" if list_checkpoints(self.folder) else "none"
@@ -167,9 +218,12 @@ class ResumeCheckpoint(Callback):
     def _path(self, step: int) -> Path:
         return self.folder / f"step_{step:08d}.ckpt"
 
-    def _drop_old(self, trainer: Trainer) -> None:
-        if trainer.is_global_zero and self.keep >= 0:
+    def _drop_old(self, step: int) -> None:
+        if self.keep >= 0:
             # A damaged one that the run stepped back past is of a later step: it does not count.
-            paths = [p for p in list_checkpoints(self.folder) if _step_of(p) <= self._saved_step]
-            for path in paths[: -self.keep or None]:
-                path.unlink()
+            paths = [path for path in list_checkpoints(self.folder) if _step_of(path) <= step]
+            try:
+                for path in paths[: -self.keep or None]:
+                    path.unlink()
+            except OSError as error:  # the new one is there
+                _log.warning("an old checkpoint stays: %s", error)
