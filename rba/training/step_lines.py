@@ -1,5 +1,6 @@
 """JSON lines by optimiser step, written by several ranks, each step once over resumes."""
 
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -18,21 +19,40 @@ def append_line(path: Path, facts: Mapping[str, Any]) -> None:
     Args:
         path: The file.
         facts: Plain containers; ``step`` is the optimiser step, from 0.
+
+    Raises:
+        OSError: If it cannot be written whole; readers pass over a part of a line.
     """
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    line = json_line(facts).encode()
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
-        os.write(handle, json_line(facts).encode())
+        size = os.fstat(handle).st_size
+        if size and os.pread(handle, 1, size - 1) != b"\n":  # not to be lost with a part of one
+            line = b"\n" + line
+        if os.write(handle, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     finally:
         os.close(handle)
+
+
+def whole_lines(path: Path) -> list[dict[str, Any]]:
+    """Read the lines that were written whole: a kill or a full disk cuts some off."""
+    found: list[dict[str, Any]] = []
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        try:
+            facts = json.loads(line)
+        except ValueError:
+            continue
+        if line.endswith("\n") and isinstance(facts, dict):
+            found.append(facts)  # pyright: ignore
+    return found
 
 
 def drop_lines_from(path: Path, step: int) -> None:
     """Remove the lines of optimiser step ``step`` and later, which will be done again."""
     if not path.exists():
         return
-    lines = path.read_text().splitlines(keepends=True)
-    # A process killed while writing leaves at most one line without its end.
-    whole = [line for line in lines if line.endswith("\n")]
     partial = path.with_suffix(".partial")
-    partial.write_text("".join(line for line in whole if json.loads(line)["step"] < step))
+    kept = (json_line(facts) for facts in whole_lines(path) if facts["step"] < step)
+    partial.write_text("".join(kept), encoding="utf-8")
     partial.replace(path)

@@ -1,7 +1,6 @@
 """Count, log and list the bad samples that were replaced; end the run where there are too many."""
 
 import dataclasses
-import json
 import logging
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,7 +12,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from rba.batch import BadSample, Batch, Mode
 from rba.data.bad_samples import BadSampleLimit, TooManyBadSamplesError, summarize, tabulate
 from rba.errors import InputError
-from rba.training.step_lines import append_line, json_line
+from rba.training.disk_faults import DiskFaults
+from rba.training.step_lines import append_line, json_line, whole_lines
 
 _log = logging.getLogger(__name__)
 
@@ -45,9 +45,8 @@ class Found:
         return own | dataclasses.asdict(self.sample)
 
     @classmethod
-    def from_json(cls, line: str) -> "Found":
-        """Read a line of ``bad_samples.jsonl``."""
-        facts = json.loads(line)
+    def from_facts(cls, facts: dict[str, Any]) -> "Found":
+        """Invert `facts`."""
         step, validation, mode = (facts.pop(name) for name in ("step", "validation", "mode"))
         sample = BadSample(**facts)
         return cls(step=step, validation=validation, mode=Mode(mode), sample=sample)
@@ -79,6 +78,7 @@ class BadSampleLog(Callback):
         self.path = Path(path)
         self.every_n_steps = every_n_steps
         self.limit = max_bad_samples
+        self._faults = DiskFaults(str(path))
         self._known: dict[tuple[Any, ...], Found] = {}  # all ranks
         self._new: dict[tuple[Any, ...], Found] = {}  # this rank, since the ranks last met
         self._step = 0
@@ -142,7 +142,8 @@ class BadSampleLog(Callback):
             one = Found(step=step, validation=validation, mode=batch.mode, sample=sample)
             if one.place not in self._known and one.place not in self._new:
                 self._new[one.place] = one
-                append_line(self.path, one.facts())
+                with self._faults.borne():  # `_share` writes it again
+                    append_line(self.path, one.facts())
 
     def _share(self, trainer: Trainer) -> None:
         found = list(self._new.values())
@@ -153,7 +154,8 @@ class BadSampleLog(Callback):
         self._learn(found, log=trainer.is_global_zero)
         if found:
             if trainer.is_global_zero:
-                _write(self.path, self._known.values())
+                with self._faults.borne():
+                    _write(self.path, self._known.values())
             trainer.strategy.barrier("bad_samples")  # no rank appends to the file being replaced
         counts = self._counts(trainer.datamodule.describe())  # pyright: ignore
         if (trainer.global_step, counts) != self._logged:  # an interval may end with a validation
@@ -205,9 +207,9 @@ class BadSampleLog(Callback):
 
 
 def _read(path: Path, step: int) -> list[Found]:
-    """Return what was found before a step; a line cut off by a kill has no end."""
-    lines = [x for x in path.read_text(encoding="utf-8").splitlines(keepends=True) if x[-1] == "\n"]
-    found = {one.place: one for one in sorted(map(Found.from_json, lines), reverse=True)}
+    """Return what was found before a step."""
+    lines = whole_lines(path)
+    found = {one.place: one for one in sorted(map(Found.from_facts, lines), reverse=True)}
     return [one for one in found.values() if one.step < step + one.validation]
 
 

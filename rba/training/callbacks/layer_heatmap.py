@@ -14,6 +14,7 @@ from rba.batch import Batch
 from rba.errors import InputError
 from rba.inference.grid import GridSettings, batch_grid, batch_scores
 from rba.training.csv_log import drop_rows_from
+from rba.training.disk_faults import DiskFaults
 from rba.training.module import RefineByAlignModule
 from rba.training.picture_log import log_picture
 
@@ -58,6 +59,7 @@ class LayerHeatmap(Callback):
                     f"callbacks.layer_heatmap.{name}={given[name]}; give {low} or more"
                 )
         self.path = Path(path)
+        self._faults = DiskFaults(str(path))
         self.every_n_validations = every_n_validations
         self.num_steps = num_steps
         self.num_batches = num_batches
@@ -111,7 +113,8 @@ class LayerHeatmap(Callback):
             if trainer.is_global_zero and cases[0, 0]:
                 found = miou / cases, miou_box / cases
                 step, count = trainer.global_step, int(cases[0, 0])
-                self._append(step, name, timesteps, found, count)
+                with self._faults.borne():
+                    self._append(step, name, timesteps, found, count)
                 picture = _draw(found[0], timesteps, f"{name}, step {step:,}: {count} cases")
                 log_picture(trainer.loggers, f"heatmap/{name}", picture, step)
 

@@ -6,6 +6,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from rba.batch import Batch
+from rba.training.disk_faults import DiskFaults
 from rba.training.step_lines import append_line, drop_lines_from
 
 
@@ -22,6 +23,7 @@ class SampleRecorder(Callback):
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._faults = DiskFaults(str(path))
         self._step = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -51,4 +53,5 @@ class SampleRecorder(Callback):
             "mode": str(batch.mode),
             "sample_ids": list(batch.sample_ids),
         }
-        append_line(self.path, facts)
+        with self._faults.borne():
+            append_line(self.path, facts)
