@@ -11,7 +11,7 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rba.errors import InputError
 from rba.settings import build, compose_config, user_errors
@@ -43,7 +43,7 @@ class TinyModelSettings:
         train_overrides: Of ``conf/train.yaml``, for all trainings.
         stages: By name, in order: ``max_steps``, ``seed``, ``overrides``.
         evaluation: Options of ``rba evaluate``.
-        ablations: Train and measure the ablations as well.
+        ablations: Train and measure the ablations as well; ``only``: nothing but them.
         ablation_steps: Optimiser steps of each.
         ablation_seed: Seed of each.
         ablation_overrides: Of ``conf/train.yaml``, for all of them.
@@ -58,7 +58,7 @@ class TinyModelSettings:
     train_overrides: list[str]
     stages: dict[str, Any]
     evaluation: dict[str, Any]
-    ablations: bool
+    ablations: bool | Literal["only"]
     ablation_steps: int
     ablation_seed: int
     ablation_overrides: list[str]
@@ -85,7 +85,7 @@ class TinyModel:
         settings: ``conf/tiny_model.yaml`` as built.
 
     Raises:
-        InputError: If no stage is left, or one is misspelt.
+        InputError: If no stage is left, or one or ``ablations`` is misspelt.
     """
 
     def __init__(self, settings: TinyModelSettings) -> None:
@@ -98,6 +98,8 @@ class TinyModel:
         self.stages = [Stage.read(name, given) for name, given in settings.stages.items()]
         if not self.stages:
             raise InputError("stages is empty; give at least one")
+        if settings.ablations not in (False, True, "only"):
+            raise InputError(f"ablations={settings.ablations}; give true, false or only")
         self.ablations = [
             Stage(
                 name=name,
@@ -113,13 +115,13 @@ class TinyModel:
     def run(self) -> None:
         """Run all steps that are not whole; card, curves and tables are written each time."""
         data = self.make_data()
-        done = self.train_stages(data)
-        self.measure(done, data)
-        self.write_card()
-        self.copy_pictures()
+        if self.settings.ablations != "only":
+            self.measure(self.train_stages(data), data)
+            self.write_card()
+            self.copy_pictures()
+            print(f"\nwrote {self.model} (to ship: rba/assets/{NAME}) and {self.report}")
         if self.settings.ablations:
             self.run_ablations(data)
-        print(f"\nwrote {self.model} (to ship: rba/assets/{NAME}) and {self.report}")
 
     def make_data(self) -> Data:
         """Render all sets and build all shards."""

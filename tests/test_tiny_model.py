@@ -111,7 +111,23 @@ def test_ablations_see_equally_many_samples_and_differ_in_one_thing(tmp_path: Pa
     assert configs["refinement_only"].alternation.alignment == 0
     assert configs["shuffled"].data.shuffle_references
     assert not configs["alternating"].data.shuffle_references
-    assert len({config.data.curriculum.samples for config in configs.values()}) == 1
+    # At every step all have the same difficulty: samples of a mode by step over the curriculum's.
+    shares = {
+        config.data.curriculum.samples
+        * (bool(config.alternation.alignment) + bool(config.alternation.refinement))
+        for config in configs.values()
+    }
+    assert shares == {16000}
+
+
+def test_ablations_can_be_made_without_the_model(
+    tmp_path: Path, pretender: Pretender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TinyModel, "run_ablations", lambda self, data: made.append(self.out))
+    made: list[Path] = []
+    make(tmp_path, "ablations=only").run()
+    assert made == [tmp_path]
+    assert {command[0].split("/")[0] for command in pretender.ran} == {"data_tools"}
 
 
 def test_what_is_whole_is_skipped_and_a_change_runs_what_depends_on_it(
@@ -161,6 +177,7 @@ def test_commands_in_the_card_name_no_folder_of_this_machine(
     ("overrides", "message"),
     [
         (["stages.match.max_steps=many"], "stages.match.max_steps=many"),
+        (["ablations=maybe"], "ablations=maybe; give true, false or only"),
         (["ablation_steps=x"], "ablation_steps=x must be a whole number"),
         (["evaluation.stepz=1"], "stepz"),
         (["stages.match.lr=1"], "lr"),
