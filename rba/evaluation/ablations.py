@@ -4,10 +4,13 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rba.evaluation.conditions import CONDITIONS
+from rba.evaluation.comparison import pair_name
+from rba.evaluation.conditions import CONDITIONS, RIGHT
 from rba.evaluation.markdown import figure, number, table, words
 
 _FIGURES = ("miou", "miou_interval", "hit_rate", "hit_rate_interval")
+_OVER_UNIFORM = pair_name("model", "ratio", "uniform")
+_USES = ("wrong_reference", "no_reference")  # what the right reference is held against
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,25 +30,29 @@ class Ablation:
 
 def ablation_table(ablations: Sequence[Ablation]) -> str:
     """Return the figures as Markdown, a row an ablation, each mean with its 95 % interval."""
-    head = ["ablation", "samples", "layer", "mIoU", "hit", *map(words, CONDITIONS)]
-    rows = [
-        [
-            words(ablation.name),
-            ", ".join(f"{number(n)} {mode}" for mode, n in ablation.samples.items() if n),
-            number(ablation.metrics.get("calibration", {}).get("layer")),
-            *(figure(_model(ablation), name) for name in ("miou", "hit_rate")),
-            *(figure(_fidelity(ablation, name), "psnr_in_hole") for name in CONDITIONS),
-        ]
-        for ablation in ablations
-    ]
     lines = [
         "# Ablations",
         "",
-        "Each from random weights on equally many samples, measured on the same held-out objects.",
-        "Mean IoU and hit rate of the alignment; PSNR in the hole (dB) of the refinement by "
-        "condition; 95 % intervals over the cases in brackets.",
+        "Each from random weights on equally many samples, measured on the same held-out objects; "
+        "95 % intervals over the cases in brackets, of the same cases where two are compared.",
         "",
-        *table(head, rows),
+        "Alignment:",
+        "",
+        *table(
+            ("trained with", "samples", "layer", "mIoU", "over uniform", "hit"),
+            map(_alignment, ablations),
+        ),
+        "",
+        "PSNR in the hole (dB), and what the right reference is worth:",
+        "",
+        *table(
+            (
+                "trained with",
+                *map(words, CONDITIONS),
+                *(f"right minus {words(name)}" for name in _USES),
+            ),
+            map(_refinement, ablations),
+        ),
     ]
     return "\n".join(lines) + "\n"
 
@@ -64,9 +71,36 @@ def ablation_figures(ablations: Sequence[Ablation]) -> dict[str, Any]:
                 }
                 for condition in CONDITIONS
             },
+            "comparisons": ablation.metrics.get("comparisons", {}),
         }
         for ablation in ablations
     }
+
+
+def _alignment(ablation: Ablation) -> list[str]:
+    over_uniform = _compared(ablation, "alignment", _OVER_UNIFORM)
+    return [
+        words(ablation.name),
+        ", ".join(f"{number(n)} {mode}" for mode, n in ablation.samples.items() if n),
+        number(ablation.metrics.get("calibration", {}).get("layer")),
+        figure(_model(ablation), "miou"),
+        figure(over_uniform, "miou", "{:.2f}"),
+        figure(_model(ablation), "hit_rate"),
+    ]
+
+
+def _refinement(ablation: Ablation) -> list[str]:
+    return [
+        words(ablation.name),
+        *(figure(_fidelity(ablation, name), "psnr_in_hole") for name in CONDITIONS),
+        *(
+            figure(
+                _compared(ablation, "refinement", pair_name(RIGHT, "difference", name)),
+                "psnr_in_hole",
+            )
+            for name in _USES
+        ),
+    ]
 
 
 def _model(ablation: Ablation) -> Mapping[str, Any]:
@@ -75,3 +109,7 @@ def _model(ablation: Ablation) -> Mapping[str, Any]:
 
 def _fidelity(ablation: Ablation, condition: str) -> Mapping[str, Any]:
     return ablation.metrics.get("refinement", {}).get(condition, {})
+
+
+def _compared(ablation: Ablation, stage: str, pair: str) -> Mapping[str, Any]:
+    return ablation.metrics.get("comparisons", {}).get(stage, {}).get(pair, {})
