@@ -199,10 +199,10 @@ def test_grid_shows_a_row_an_example_and_keeps_what_is_known(
 
     module = make_module(validation=ValidationSettings(picture_steps=2))
     grid = picture_grid(module, make_batch(), torch.rand(4, 4, 4), count=3)
-    assert grid.shape == (20 + 3 * 132, 5 * 132, 3)
+    assert grid.shape == (26 + 3 * 132, 5 * 132, 3)
     assert grid.dtype == np.uint8
-    assert all((grid[:20, 132 * i : 132 * i + 132] < 64).any() for i in range(5))  # titles
-    grid = grid[20:]
+    assert all((grid[:26, 132 * i : 132 * i + 132] < 64).any() for i in range(5))  # titles
+    grid = grid[26:]
     target, output = grid[2:130, 2:130], grid[2:130, 4 * 132 + 2 : 4 * 132 + 130]
     assert np.array_equal(target[:28], output[:28])  # above the hole
     assert not np.array_equal(target[32:64, 48:80], output[32:64, 48:80])

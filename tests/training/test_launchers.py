@@ -35,6 +35,7 @@ def launch(prefix: list[str], folder: Path, shards: tuple[Path, Path], *override
         "validate_every_n_steps=4",
         "validation.picture_steps=1",
         "callbacks.progress_log.every_n_steps=2",
+        "callbacks.layer_heatmap.every_n_validations=1",
         "model.network.shared_start=false",
         "model.network.unet.architecture.block_out_channels=[8,8,8,8]",
         "model.network.unet.architecture.norm_num_groups=4",
@@ -85,6 +86,9 @@ def test_one_process_lightning_ddp_and_torchrun_agree(
         assert samples_by_step(run) == samples_by_step(runs[0])
         for name, weight in state.items():
             torch.testing.assert_close(weight, states[0][name], rtol=1e-4, atol=1e-6)
+        cells = [(r / "heatmaps.csv").read_text().splitlines() for r in (run, runs[0])]
+        assert len(cells[0]) == 1 + 5 * 16  # a validation of one set; all ranks' cases together
+        assert [row.split(",")[-1] for row in cells[0]] == [row.split(",")[-1] for row in cells[1]]
         ranks = {json.loads(x)["rank"] for x in (run / "samples.jsonl").read_text().splitlines()}
         assert ranks == {0, 1}
 

@@ -104,7 +104,7 @@ def test_a_run_in_lines_and_its_figures(
     seconds = time.perf_counter() - start
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step")]
     assert [line.split(":")[0].split(" ")[1] for line in lines] == ["2", "3/4", "4", "4/4"]
-    assert "validation mIoU refine 0." in lines[0]
+    assert ": mIoU refine 0." in lines[0]
     assert "data wait " in lines[1]
     assert "gradient " in lines[1]
     assert "loss align " in lines[1]
@@ -160,7 +160,7 @@ def test_the_bar_of_a_long_run_fits_into_80_columns(
     drawn = terminal.getvalue()
     assert "4/4 100%|" in drawn
     assert re.search(r"left \S+/s wait \d+% align \d\S+ refine \d\S+$", drawn.strip())
-    assert drawn.count("validation mIoU refine") == 2
+    assert drawn.count(": mIoU refine") == 2
     bar = next(c for c in trainer.callbacks if isinstance(c, StepProgressBar))  # pyright: ignore
     log = next(c for c in trainer.callbacks if isinstance(c, ProgressLog))  # pyright: ignore
     trainer = SimpleNamespace(

@@ -16,8 +16,8 @@ from rba.training.module import RefineByAlignModule
 from rba.training.picture_log import log_picture
 
 _CELL = 128  # pixels a picture of the grid
-_HEADER = 20  # pixels
-_TITLES = ("target, hole", "reference", "where it looks", "true region", "output")
+_HEADER = 26  # pixels
+_TITLES = ("hole", "reference", "attention", "truth", "output")
 
 
 class PictureGrid(Callback):
@@ -110,8 +110,8 @@ def overlays(references: Tensor, maps: Tensor) -> list[np.ndarray]:
 
 def _header(title: str) -> np.ndarray:
     header = np.full((_HEADER, _CELL + 4, 3), 255, np.uint8)
-    place = (4, _HEADER - 6)
-    return cv2.putText(header, title, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1)  # pyright: ignore
+    place = (4, _HEADER - 8)
+    return cv2.putText(header, title, place, cv2.FONT_HERSHEY_SIMPLEX, 0.7, (0, 0, 0), 2)  # pyright: ignore
 
 
 def _cell(picture: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from rba.training.callbacks.progress import ProgressLog
 from rba.training.pace import clock
 
 _SHORT = {Mode.ALIGNMENT: "align", Mode.REFINEMENT: "refine"}
-_VALIDATION_TITLES = {"miou": "validation mIoU", "loss": "loss"}
+_VALIDATION_TITLES = {"miou": "mIoU", "loss": "loss"}
 
 
 class StepProgressBar(TQDMProgressBar):
@@ -99,7 +99,7 @@ class StepProgressBar(TQDMProgressBar):
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
         found = [_by_mode(figures, f"validation/{n}_", t) for n, t in _VALIDATION_TITLES.items()]
         if not self._draws and self._log is not None:
-            found.append(f"in {clock(self._log.validation_seconds)}")
+            found.append(f"validated in {clock(self._log.validation_seconds)}")
         words = f"step {trainer.global_step:,}: {', '.join(filter(None, found))}"
         self.train_progress_bar.write(words, file=sys.stdout)
         sys.stdout.flush()
