@@ -210,26 +210,48 @@ def test_heatmaps_of_nothing_are_refused(tmp_path: Path, name: str) -> None:
         LayerHeatmap(tmp_path / "x.csv", **{name: 0})
 
 
-def test_an_update_left_out_does_not_spoil_the_mean_norm() -> None:
-    log, logged = ProgressLog(every_n_steps=3), []
+@pytest.fixture
+def fakes() -> tuple[SimpleNamespace, SimpleNamespace, list[dict[str, float]]]:
+    logged: list[dict[str, float]] = []
     module = SimpleNamespace(
-        meter=SimpleNamespace(take=dict), device=torch.device("cpu"), gradient_norm=None
-    )
+        meter=SimpleNamespace(take=dict), device=torch.device("cpu"), parameters=list,
+        gradient_norm=None,
+    )  # fmt: skip
     trainer = SimpleNamespace(
-        global_step=0, world_size=2, train_dataloader=None, is_global_zero=True,
+        global_step=0, world_size=2, train_dataloader=None, is_global_zero=True, loggers=[],
         optimizers=[SimpleNamespace(param_groups=[])],
         datamodule=SimpleNamespace(epochs=lambda step: {}),
-        strategy=SimpleNamespace(reduce=lambda values, reduce_op: values + 1),
-        loggers=[],
+        strategy=SimpleNamespace(
+            reduce=lambda values, reduce_op: values * 2 if reduce_op == "sum" else values + 1
+        ),
     )  # fmt: skip
+    logger = SimpleNamespace(
+        log_metrics=lambda metrics, step: logged.append(metrics), save=lambda: None
+    )
+    log = ProgressLog(every_n_steps=3)
     log.on_train_start(trainer, module)  # pyright: ignore
-    trainer.loggers = [
-        SimpleNamespace(log_metrics=lambda m, step: logged.append(m), save=lambda: None)
-    ]
-    for norm in (1.0, math.nan, 3.0):
+    trainer.loggers = [logger]
+    trainer.callback = log
+    return trainer, module, logged
+
+
+def steps(trainer: SimpleNamespace, module: SimpleNamespace, *norms: float) -> None:
+    for norm in norms:
         trainer.global_step += 1
         module.gradient_norm = torch.tensor(norm)
-        log.on_train_batch_end(trainer, module, None, [0] * 4, 0)  # pyright: ignore
+        trainer.callback.on_train_batch_end(trainer, module, None, [0] * 4, 0)
+
+
+def test_an_update_left_out_does_not_spoil_the_mean_norm(fakes: Any) -> None:
+    trainer, module, logged = fakes
+    steps(trainer, module, 1.0, math.nan, 3.0)
     assert logged[0]["train/gradient_norm"] == 2.0
     assert logged[0]["train/gradient_norm_max"] == 3.0
     assert logged[0]["speed/data_wait_share"] == 1.0  # the slowest rank's
+
+
+def test_norms_of_sharded_gradients_are_put_together(fakes: Any) -> None:
+    trainer, module, logged = fakes
+    module.parameters = lambda: [SimpleNamespace(to_local=None)]
+    steps(trainer, module, 3.0, 3.0, 3.0)  # on both ranks
+    assert logged[0]["train/gradient_norm"] == pytest.approx(18**0.5)

@@ -121,7 +121,7 @@ class ProgressLog(Callback):
         metrics: dict[str, float] = {}
         for name, value in meter.take().items():
             metrics[f"{'train_by_timestep' if '_t' in name else 'train'}/{name}"] = value
-        norms = [norm for norm in _floats(self._norms) if norm < float("inf")]
+        norms = [norm for norm in self._whole_norms(trainer, pl_module) if norm < float("inf")]
         if norms:
             metrics["train/gradient_norm"] = sum(norms) / len(norms)
             metrics["train/gradient_norm_max"] = max(norms)
@@ -141,6 +141,15 @@ class ProgressLog(Callback):
         self.latest, self.logged_step = metrics, self._step
         self._start_interval(_waited(trainer))
 
+    def _whole_norms(self, trainer: Trainer, pl_module: LightningModule) -> list[float]:
+        """Return the norms of the interval; where gradients are sharded, of all parts together."""
+        if not self._norms:
+            return []
+        norms: Any = torch.stack(self._norms)
+        if any(hasattr(parameter, "to_local") for parameter in pl_module.parameters()):
+            norms = trainer.strategy.reduce(norms**2, reduce_op="sum").sqrt()  # pyright: ignore
+        return norms.tolist()
+
     def _start_interval(self, waited: float) -> None:
         self._samples, self._since, self._waited = 0, time.perf_counter(), waited
         self._norms, self._under_way = [], None
@@ -149,10 +158,6 @@ class ProgressLog(Callback):
 def _waited(trainer: Trainer) -> float:
     """Return the seconds that this rank has waited for batches of training so far."""
     return getattr(trainer.train_dataloader, "seconds_waited", 0.0)
-
-
-def _floats(values: list[Tensor]) -> list[float]:
-    return torch.stack(values).tolist() if values else []
 
 
 def _largest(trainer: Trainer, device: torch.device, own: dict[str, float]) -> dict[str, float]:

@@ -60,6 +60,7 @@ class StepProgressBar(TQDMProgressBar):
         """Start at the step that the run starts or resumes from."""
         bar = self.train_progress_bar
         bar.reset()
+        bar.set_description_str("starting", refresh=False)
         bar.total = trainer.max_steps
         bar.initial = bar.n = trainer.global_step
         bar.refresh()
