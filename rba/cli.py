@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rba.errors import command_message, exit_status
+from rba.errors import InputError, command_message, exit_status
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,16 +31,24 @@ def _parser() -> argparse.ArgumentParser:
     refine.add_argument(
         "--model", required=True, help="model directory, made by `rba export`, or a shipped name"
     )
-    refine.add_argument("--image", required=True, help="generated image with a defect")
-    refine.add_argument("--mask", required=True, help="mask of the defect, of the image's size")
-    refine.add_argument("--reference", required=True, help="picture of the same object")
+    refine.add_argument("--image", help="generated image with a defect")
+    refine.add_argument("--mask", help="mask of the defect, of the image's size")
+    refine.add_argument("--reference", help="picture of the same object")
     refine.add_argument("--reference-mask", help="object mask of the reference")
-    refine.add_argument("--output", required=True, help="refined image; PNG keeps every pixel")
+    refine.add_argument(
+        "--jobs", metavar="LIST", help="instead: many images, FILE.jsonl, FILE.csv or a folder"
+    )
+    refine.add_argument(
+        "--output", required=True, help="refined image, PNG keeps every pixel; with --jobs a folder"
+    )
     refine.add_argument("--save-intermediates", metavar="DIR", help="map, masks, crops, a panel")
     refine.add_argument("--steps", type=int, default=50, help="sampler steps (default 50)")
     refine.add_argument("--guidance-scale", type=float, default=5.0, help="default 5")
     refine.add_argument("--seed", type=int, default=0)
-    refine.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    refine.add_argument("--batch-size", type=int, help="images of --jobs at a time (default 4)")
+    refine.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda, mps; with --jobs cuda:0,cuda:1"
+    )
     refine.set_defaults(run=_refine)
 
     evaluate = commands.add_parser("evaluate", help="measure a model on rendered objects")
@@ -80,10 +88,28 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _refine(options: argparse.Namespace) -> None:
-    from rba.inference.command import RefineCommand, run_refine
-
     given = {key: value for key, value in vars(options).items() if key != "run"}
-    run_refine(RefineCommand(**given))
+    single = ("image", "mask", "reference")
+    if options.jobs is None:
+        from rba.inference.command import RefineCommand, run_refine
+
+        missing = [name for name in single if given[name] is None]
+        if missing:
+            raise InputError(f"--{missing[0]} is missing; give it, or a list of images with --jobs")
+        if given.pop("batch_size") is not None:
+            raise InputError("--batch-size is for --jobs; one image is one batch")
+        del given["jobs"]
+        run_refine(RefineCommand(**given))
+        return
+    from rba.inference.jobs_command import JobsCommand, run_jobs_command
+
+    for name in (*single, "reference_mask"):
+        if given.pop(name) is not None:
+            option = name.replace("_", "-")
+            raise InputError(f"--{option} and --jobs contradict each other; the list has it")
+    run_jobs_command(
+        JobsCommand(**{key: value for key, value in given.items() if value is not None})
+    )
 
 
 def _evaluate(options: argparse.Namespace) -> None:

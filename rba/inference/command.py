@@ -144,8 +144,8 @@ def check_output(path: Path) -> None:
         raise InputError(f"--output {path}: {folder} is not a folder that can be written to")
 
 
-def make_folder(path: Path) -> None:
-    """Make the folder of the intermediates.
+def make_folder(path: Path, option: str = "--save-intermediates") -> None:
+    """Make a folder for results.
 
     Raises:
         InputError: If it cannot be made or written to.
@@ -153,9 +153,9 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"--save-intermediates {path} cannot be made: {error.strerror}") from error
+        raise InputError(f"{option} {path} cannot be made: {error.strerror}") from error
     if not os.access(path, os.W_OK):
-        raise InputError(f"--save-intermediates {path} cannot be written to; give another folder")
+        raise InputError(f"{option} {path} cannot be written to; give another folder")
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
@@ -192,10 +192,11 @@ def save_intermediates(folder: Path, case: Case, result: RefinementResult) -> No
     if alignment.matched is not None:
         write_png(folder / "matched_region.png", alignment.matched.pixels)
     write_png(folder / "panel.png", case_panel(case, result))
-    (folder / "result.json").write_text(json.dumps(_facts(case, result), indent=2) + "\n")
+    (folder / "result.json").write_text(json.dumps(result_facts(case, result), indent=2) + "\n")
 
 
-def _facts(case: Case, result: RefinementResult) -> dict[str, object]:
+def result_facts(case: Case, result: RefinementResult) -> dict[str, object]:
+    """Return what is known of a result as plain JSON values."""
     box, matched = result.crop_box, result.reference_box
     confidence = result.alignment.confidence
     return {
