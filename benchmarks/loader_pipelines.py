@@ -19,7 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 import webdataset
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 from rba.batch import Batch, Example, Mode
 from rba.data.sample import AlignmentRecord, Record, RefinementRecord, decode_record
@@ -85,7 +85,7 @@ def plain(scene: Scene, mode: Mode, workers: int) -> Iterator[Batch]:
         return make(_record(mode, sample), next(draws), sample["__key__"])
 
     def collate(examples: list[Example]) -> Batch:
-        return Batch.collate(mode, examples)
+        return Batch.collate(mode, examples, stack=default_collate)  # into shared memory
 
     dataset = (
         webdataset.WebDataset(tars, shardshuffle=len(tars))

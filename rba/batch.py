@@ -8,7 +8,6 @@ from typing import Self
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import default_collate
 
 PLACES = 16  # squares along a side of the target whose places on the reference a batch holds
 
@@ -158,8 +157,19 @@ class Batch:
         return int(self.image.shape[0])
 
     @classmethod
-    def collate(cls, mode: Mode, examples: Sequence[Example]) -> "Batch":
+    def collate(
+        cls,
+        mode: Mode,
+        examples: Sequence[Example],
+        *,
+        stack: Callable[[list[Tensor]], Tensor] = torch.stack,
+    ) -> "Batch":
         """Stack examples of one mode, checking what only the loader can check cheaply.
+
+        Args:
+            mode: Of all examples.
+            examples: At least one.
+            stack: Makes one tensor of tensors of one shape.
 
         Raises:
             ValueError: If the list or an artifact mask is empty, a soft mask leaves [0, 1], or
@@ -174,13 +184,13 @@ class Batch:
             if not (float(soft.min()) >= 0.0 and float(soft.max()) <= 1.0):
                 raise ValueError(f"correspondence mask of {example.sample_id} leaves [0, 1]")
         images = {
-            name: _stack([getattr(example, name) for example in examples])
+            name: _stack([getattr(example, name) for example in examples], stack)
             for name in ("image", "artifact_mask", "reference", "reference_mask")
         }
         return cls(
             mode=mode,
             **images,
-            correspondence_mask=_stack([e.correspondence_mask for e in examples]).float(),
+            correspondence_mask=_stack([e.correspondence_mask for e in examples], stack).float(),
             correspondence_known=torch.tensor([e.correspondence_known for e in examples]),
             places=torch.from_numpy(np.stack([_places(e) for e in examples])),
             draws=torch.tensor([e.draw for e in examples], dtype=torch.int64),
@@ -229,13 +239,10 @@ def _to_range(pixels: Tensor) -> Tensor:
     return floats.copy_(pixels).div_(127.5).sub_(1.0)
 
 
-def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
-    """Stack HxW or HxWxC arrays into [B, C, H, W]; channels stay last in memory.
-
-    In a loader's worker the stack lies in shared memory at once.
-    """
+def _stack(arrays: Sequence[np.ndarray], stack: Callable[[list[Tensor]], Tensor]) -> Tensor:
+    """Stack HxW or HxWxC arrays into [B, C, H, W]; channels stay last in memory."""
     sizes = {array.shape for array in arrays}
     if len(sizes) > 1:
         raise ValueError(f"examples of sizes {sorted(sizes)} do not form a batch")
-    stacked: Tensor = default_collate([torch.from_numpy(array) for array in arrays])
+    stacked = stack([torch.from_numpy(array) for array in arrays])
     return stacked.unsqueeze(1) if stacked.ndim == 3 else stacked.permute(0, 3, 1, 2)

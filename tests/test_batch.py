@@ -103,14 +103,6 @@ def test_no_example_is_no_batch() -> None:
         Batch.collate(Mode.ALIGNMENT, [])
 
 
-def test_a_loader_worker_stacks_into_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not Batch.collate(Mode.ALIGNMENT, [example(0)]).image.is_shared()
-    monkeypatch.setattr(torch.utils.data, "get_worker_info", object)
-    batch = Batch.collate(Mode.ALIGNMENT, [example(0), example(1)])
-    assert batch.image.is_shared()
-    assert batch.artifact_mask.is_shared()
-
-
 def test_examples_of_different_sizes_do_not_stack() -> None:
     larger = example(1, image=np.zeros((HEIGHT, WIDTH + 1, 3), np.uint8))
     with pytest.raises(ValueError, match="sizes"):

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from rba.batch import Batch, Mode
 from rba.data.alternation import ModePattern
+from rba.data.batch_memory import BatchMemory
 from rba.data.curriculum import Curriculum
 from rba.data.recipe import MaskSettings, ProfileMasks, Recipe
 from rba.data.set_description import (
@@ -202,17 +203,20 @@ class AlternatingDataModule(LightningDataModule):
 
     def _data_loader(self, dataset: Dataset[Batch], sampler: StepSampler | None) -> DataLoader:
         workers = self.loader.num_workers
-        return WatchedLoader(
+        memory = BatchMemory()
+        loader = WatchedLoader(
             dataset,
             batch_size=None,
             sampler=sampler,
             num_workers=workers,
-            collate_fn=_whole_batch,
+            collate_fn=memory.pack if workers else _whole_batch,
             worker_init_fn=start_worker,
             prefetch_factor=self.loader.prefetch if workers else None,
             persistent_workers=self.loader.persistent_workers and workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
+        loader.memory = memory
+        return loader
 
     def _open_train_shards(self) -> dict[Mode, ShardChoiceSets]:
         opened: dict[Mode, ShardChoiceSets] = {}

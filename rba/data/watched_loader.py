@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch.utils.data import DataLoader
 
+from rba.data.batch_memory import BatchMemory
 from rba.errors import RunStoppedError
 
 T = TypeVar("T", covariant=True)
@@ -36,15 +37,19 @@ class WatchedLoader(DataLoader[T]):
 
     Attributes:
         seconds_waited: How long batches have been waited for, all together.
+        memory: Through which the workers hand batches over, if ``collate_fn`` packs into it.
     """
 
     seconds_waited: float = 0.0
+    memory: BatchMemory | None = None
 
     def __iter__(self) -> Any:
         """Return the iterator; items may raise `DeadWorkerError`."""
         inner: Any = super().__iter__()
         if self.num_workers:
             _hold_torch_back()
+            if self.memory is not None:
+                self.memory.keep({worker.pid for worker in inner._workers})
             inner = _WatchedIterator(inner)
         return _TimedIterator(inner, self)
 
