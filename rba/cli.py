@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rba.errors import InputError, command_message, exit_status
 
@@ -27,6 +28,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rba", description="Refine-by-Align")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
+    for add in (_add_refine, _add_evaluate, _add_calibrate, _add_export):
+        add(commands)
+    return parser
+
+
+def _add_refine(commands: Any) -> None:
     refine = commands.add_parser("refine", help="mend an artifact of an image after a reference")
     refine.add_argument(
         "--model", required=True, help="model directory, made by `rba export`, or a shipped name"
@@ -51,6 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     refine.set_defaults(run=_refine)
 
+
+def _add_evaluate(commands: Any) -> None:
     evaluate = commands.add_parser("evaluate", help="measure a model on rendered objects")
     evaluate.add_argument(
         "--model", required=True, help="model directory, made by `rba export`, or a shipped name"
@@ -71,6 +80,28 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     evaluate.set_defaults(run=_evaluate)
 
+
+def _add_calibrate(commands: Any) -> None:
+    calibrate = commands.add_parser(
+        "calibrate", help="find the sampler step and layer that align best, and store them"
+    )
+    calibrate.add_argument(
+        "--model", required=True, help="model directory; (t, l) are stored in it"
+    )
+    calibrate.add_argument(
+        "--data", required=True, help="cases with correspondence masks, or rendered objects"
+    )
+    calibrate.add_argument("--output", metavar="DIR", help="default: MODEL/calibration")
+    calibrate.add_argument("--count", type=int, help="cases (default: all)")
+    calibrate.add_argument("--steps", metavar="0,5,...", help="sampler steps to try (default all)")
+    calibrate.add_argument("--dry-run", action="store_true", help="leave the model as it is")
+    calibrate.add_argument("--seed", type=int, default=0)
+    calibrate.add_argument("--batch-size", type=int, default=8, help="default 8")
+    calibrate.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    calibrate.set_defaults(run=_calibrate)
+
+
+def _add_export(commands: Any) -> None:
     export = commands.add_parser("export", help="write a training checkpoint as a model directory")
     export.add_argument("--checkpoint", required=True, help="runs/NAME/checkpoints/step_*.ckpt")
     export.add_argument("--output", required=True, help="new folder")
@@ -84,7 +115,6 @@ def _parser() -> argparse.ArgumentParser:
     kind.add_argument("--ema", action="store_true", help="averaged weights (default)")
     kind.add_argument("--raw", action="store_true", help="the trained weights as they are")
     export.set_defaults(run=_export)
-    return parser
 
 
 def _refine(options: argparse.Namespace) -> None:
@@ -117,6 +147,13 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     given = {key: value for key, value in vars(options).items() if key != "run"}
     run_evaluate(EvaluateCommand(**given))
+
+
+def _calibrate(options: argparse.Namespace) -> None:
+    from rba.evaluation.calibrate_command import CalibrateCommand, run_calibrate
+
+    given = {key: value for key, value in vars(options).items() if key != "run"}
+    run_calibrate(CalibrateCommand(**given))
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -9,7 +9,12 @@ from typing import Any
 
 from rba.case import Case
 from rba.errors import InputError
-from rba.evaluation.calibration import case_batches
+from rba.evaluation.calibrate_command import (
+    calibrate_on,
+    check_model_folder,
+    parse_steps,
+    store,
+)
 from rba.evaluation.conditions import condition_requests
 from rba.evaluation.gallery import first_cases, worst_cases
 from rba.evaluation.report import Report, evaluate
@@ -19,7 +24,6 @@ from rba.evaluation.table import write_csv
 from rba.inference.align import AlignmentSettings
 from rba.inference.command import choose_device
 from rba.inference.gamma import Calibration
-from rba.inference.grid import GridSettings, calibrate
 from rba.inference.heatmap import heatmap
 from rba.inference.pipeline import RefineByAlignPipeline
 from rba.inference.request import RefinementRequest, RefinementSettings
@@ -82,7 +86,7 @@ def run_evaluate(command: EvaluateCommand) -> None:
         ),
     }
     RefinementSettings(**numbers)  # refuses unfit ones before the model is opened
-    steps = _parse_steps(command.calibration_steps)
+    steps = parse_steps("--calibration-steps", command.calibration_steps)
     _check_calibration(command)
     device = choose_device(command.device)
     cases = _make_cases(command.objects, command.count, command.seed)
@@ -97,11 +101,14 @@ def run_evaluate(command: EvaluateCommand) -> None:
     settings = pipeline.settings(**numbers)
     calibration = None
     if others:
-        calibration = _calibrate(pipeline, others, settings, steps)
+        print(f"calibrating on {len(others)} cases", flush=True)
+        total = settings.alignment.num_inference_steps
+        wanted = steps or range(0, total, max(total // 10, 1))
+        calibration = calibrate_on(pipeline, others, settings, wanted)
         settings = dataclasses.replace(settings, alignment=_chosen(pipeline, calibration))
         write_png(output / "heatmap.png", heatmap(calibration))
         if command.write_calibration:
-            _store(pipeline, calibration, Path(command.model))
+            store(pipeline, calibration, Path(command.model))
     report = evaluate(
         pipeline.network,
         pipeline.scheduler,
@@ -116,18 +123,6 @@ def run_evaluate(command: EvaluateCommand) -> None:
 def print_progress(what: str, done: int, total: int) -> None:
     """Print one line a batch."""
     print(f"{what}: {done}/{total}", flush=True)
-
-
-def _parse_steps(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    words = text.split(",")
-    if not all(word.strip().isdecimal() for word in words):
-        raise InputError(
-            f"--calibration-steps {text}: give sampler step indices from 0, the noisiest, between "
-            "commas, such as 0,5,10"
-        )
-    return tuple(int(word) for word in words)
 
 
 def _check_calibration(command: EvaluateCommand) -> None:
@@ -147,11 +142,9 @@ def _check_calibration(command: EvaluateCommand) -> None:
             f"--calibrate-on {command.calibrate_on} is the folder that is measured on; a cell that "
             "is chosen there looks better than it is: give other objects"
         )
-    folder = Path(command.model)
-    if command.write_calibration and not folder.is_dir():
-        raise InputError(f"--write-calibration: {folder} is no folder; give a model directory")
-    if command.write_calibration and not os.access(folder.resolve().parent, os.W_OK):
-        raise InputError(f"--write-calibration: {folder} cannot be written anew; copy the model")
+    check_model_folder(
+        "--write-calibration", Path(command.model), written=command.write_calibration
+    )
 
 
 def _make_cases(root: str, count: int | None, seed: int) -> list[Case]:
@@ -180,38 +173,10 @@ def _make_output(path: Path) -> Path:
     return path
 
 
-def _calibrate(
-    pipeline: RefineByAlignPipeline,
-    cases: Sequence[Case],
-    settings: RefinementSettings,
-    steps: tuple[int, ...] | None,
-) -> Calibration:
-    total = settings.alignment.num_inference_steps
-    print(f"calibrating on {len(cases)} cases", flush=True)
-    return calibrate(
-        pipeline.network,
-        pipeline.scheduler,
-        case_batches(pipeline.network, cases, settings),
-        GridSettings(
-            num_inference_steps=total,
-            steps=steps or tuple(range(0, total, max(total // 10, 1))),
-            region=settings.region,
-            seed=settings.seed,
-        ),
-    )
-
-
 def _chosen(pipeline: RefineByAlignPipeline, calibration: Calibration) -> AlignmentSettings:
     step, layer = calibration.best
     current = pipeline.settings().alignment
     return dataclasses.replace(current, sampler_step_index=step, layer=layer)
-
-
-def _store(pipeline: RefineByAlignPipeline, calibration: Calibration, folder: Path) -> None:
-    step, layer = calibration.best
-    pipeline.register_to_config(sampler_step_index=step, layer=layer)
-    pipeline.write_settings(folder)
-    print(f"stored sampler step {step}, layer {layer} in {folder}", flush=True)
 
 
 def _write(
