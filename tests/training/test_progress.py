@@ -68,7 +68,14 @@ def module(make_module: Callable[..., RefineByAlignModule]) -> RefineByAlignModu
     return make_module(validation=ValidationSettings(picture_steps=1, num_pictures=2))
 
 
-def fit(module: RefineByAlignModule, data: Data, folder: Path, lines: bool) -> Trainer:
+def fit(
+    module: RefineByAlignModule,
+    data: Data,
+    folder: Path,
+    lines: bool,
+    max_steps: int = 4,
+    start: Path | None = None,
+) -> Trainer:
     # 4 optimiser steps of two micro-batches: a validation at 2 and 4, figures at 3 and the end.
     callbacks = [
         SkipNonFinite(folder / "non_finite.jsonl", 3),
@@ -82,12 +89,12 @@ def fit(module: RefineByAlignModule, data: Data, folder: Path, lines: bool) -> T
         ResumableCSVLogger(folder, name="", version=""),
     ]
     trainer = Trainer(
-        accelerator="cpu", max_steps=4, max_epochs=-1, accumulate_grad_batches=2,
+        accelerator="cpu", max_steps=max_steps, max_epochs=-1, accumulate_grad_batches=2,
         val_check_interval=4, check_val_every_n_epoch=None, num_sanity_val_steps=0,
         callbacks=callbacks, logger=loggers, enable_checkpointing=False,
         enable_model_summary=False, gradient_clip_val=1e-3, log_every_n_steps=1,
     )  # fmt: skip
-    trainer.fit(module, datamodule=data)
+    trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
     return trainer
 
 
@@ -146,6 +153,7 @@ class Terminal(io.StringIO):
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
 @pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec")
+@pytest.mark.filterwarnings("ignore:.*dataloader is not resumable")
 def test_the_bar_of_a_long_run_fits_into_80_columns(
     module: RefineByAlignModule,
     make_batch: Callable[..., Batch],
@@ -161,6 +169,11 @@ def test_the_bar_of_a_long_run_fits_into_80_columns(
     assert "4/4 100%|" in drawn
     assert re.search(r"left \S+/s wait \d+% align \d\S+ refine \d\S+$", drawn.strip())
     assert drawn.count(": mIoU refine") == 2
+    trainer.save_checkpoint(tmp_path / "x.ckpt")
+    fit(module, Data(make_batch), tmp_path, lines=False, max_steps=6, start=tmp_path / "x.ckpt")
+    resumed = terminal.getvalue()[len(drawn) :]
+    assert "4/6 67%|" in resumed
+    assert "6/6 100%|" in resumed
     bar = next(c for c in trainer.callbacks if isinstance(c, StepProgressBar))  # pyright: ignore
     log = next(c for c in trainer.callbacks if isinstance(c, ProgressLog))  # pyright: ignore
     trainer = SimpleNamespace(

@@ -56,14 +56,17 @@ class StepProgressBar(TQDMProgressBar):
             bar_format="{desc} {n_fmt}/{total_fmt} |{bar}|",
         )
 
-    def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
+    def on_train_start(self, *_: Any) -> None:
         """Start at the step that the run starts or resumes from."""
+        super().on_train_start()
         bar = self.train_progress_bar
-        bar.reset()
         bar.set_description_str("starting", refresh=False)
-        bar.total = trainer.max_steps
-        bar.initial = bar.n = trainer.global_step
+        bar.total = self.trainer.max_steps
+        bar.initial = bar.n = self.trainer.global_step
         bar.refresh()
+
+    def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
+        """Leave the bar as it is: a run that resumes within an epoch does not come here."""
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
