@@ -54,8 +54,8 @@ def parts(network: RefinementNetwork) -> RefinementNetwork:
     ("kind", "options"),
     [
         (DDIMScheduler, {"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1}),
-        (DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
-        (EulerDiscreteScheduler, {"timestep_spacing": "trailing"}),
+        (DPMSolverMultistepScheduler, {"use_karras_sigmas": True, "steps_offset": 1}),
+        (EulerDiscreteScheduler, {"timestep_spacing": "trailing", "steps_offset": 1}),
     ],
 )
 # diffusers 0.42 under numpy 2
