@@ -28,7 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rba", description="Refine-by-Align")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    for add in (_add_refine, _add_evaluate, _add_calibrate, _add_export):
+    for add in (_add_refine, _add_evaluate, _add_calibrate, _add_export, _add_app):
         add(commands)
     return parser
 
@@ -117,6 +117,27 @@ def _add_export(commands: Any) -> None:
     export.set_defaults(run=_export)
 
 
+def _add_app(commands: Any) -> None:
+    app = commands.add_parser("app", help="a web page on this machine: paint, refine, compare")
+    app.add_argument(
+        "--model", required=True, help="model directory, made by `rba export`, or a shipped name"
+    )
+    app.add_argument("--host", default="127.0.0.1", help="address (default 127.0.0.1: only here)")
+    app.add_argument("--port", type=int, help="port (default: the first free one from 7860)")
+    app.add_argument(
+        "--password-file",
+        metavar="FILE",
+        help="holds USER:PASSWORD (or set RBA_APP_PASSWORD; default: no password)",
+    )
+    app.add_argument("--steps", type=int, default=50, help="sampler steps at first (default 50)")
+    app.add_argument("--guidance-scale", type=float, default=5.0, help="at first (default 5)")
+    app.add_argument("--max-file-mb", type=int, default=50, help="largest file (default 50 MB)")
+    app.add_argument("--max-megapixels", type=int, default=50, help="largest picture (default 50)")
+    app.add_argument("--queue-size", type=int, default=8, help="most that wait (default 8)")
+    app.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    app.set_defaults(run=_app)
+
+
 def _refine(options: argparse.Namespace) -> None:
     given = {key: value for key, value in vars(options).items() if key != "run"}
     single = ("image", "mask", "reference")
@@ -154,6 +175,13 @@ def _calibrate(options: argparse.Namespace) -> None:
 
     given = {key: value for key, value in vars(options).items() if key != "run"}
     run_calibrate(CalibrateCommand(**given))
+
+
+def _app(options: argparse.Namespace) -> None:
+    from rba.app.command import AppCommand, run_app
+
+    given = {key: value for key, value in vars(options).items() if key != "run"}
+    run_app(AppCommand(**given))
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -1,0 +1,99 @@
+"""A result as files: pictures to look at, and an archive with everything in between."""
+
+import dataclasses
+import json
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from rba.app.painting import shown
+from rba.app.refining import Options
+from rba.app.session import Kept, Session
+from rba.case import Case
+from rba.geometry import Box, resize
+from rba.inference.command import save_intermediates
+from rba.inference.request import RefinementResult
+from rba.pictures import write_png
+
+_SMALLEST_SHOWN = 512  # pixels; smaller cut-outs are enlarged for looking at
+
+
+def keep_result(
+    session: Session,
+    case: Case,
+    result: RefinementResult,
+    *,
+    model: str,
+    options: Options,
+    most: int,
+) -> Kept:
+    """Write a result into the session's folder and add it to the history.
+
+    Args:
+        session: The browser tab.
+        case: What was refined; its first reference is the one that was used.
+        result: What came of it.
+        model: What the page calls the model.
+        options: The settings.
+        most: Results that are kept.
+    """
+    number = session.next_number()
+    folder = session.folder / f"result-{number}"
+    steps = folder / "archive"
+    steps.mkdir(parents=True)
+    save_intermediates(steps, case, result)
+    settings = json.dumps({"model": model, **dataclasses.asdict(options)}, indent=2)
+    (steps / "settings.json").write_text(settings + "\n", encoding="utf-8")
+    stem = _file_name(case.id)
+    for name, pixels in (
+        (f"{stem}-refined.png", result.image),
+        ("artifact_mask.png", case.artifact_mask),
+        ("reference.png", case.references[0]),
+    ):
+        write_png(steps / name, pixels)
+    archive = folder / f"{stem}-refined-{number}.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as target:  # PNG is compressed already
+        for path in sorted(steps.iterdir()):
+            target.write(path, path.name)
+    picture = (steps / f"{stem}-refined.png").rename(folder / f"{stem}-refined-{number}.png")
+    for path in steps.iterdir():
+        path.unlink()
+    steps.rmdir()
+    box = _inside(result.crop_box, *case.image.shape[:2])
+    kept = Kept(
+        number=number,
+        caption=f"{number} · {time.strftime('%H:%M')}",
+        whole=_pair(folder, "whole", shown(case.image), shown(result.image)),
+        near=_pair(folder, "near", _near(case.image, box), _near(result.image, box)),
+        picture=picture,
+        archive=archive,
+        folder=folder,
+    )
+    session.keep(kept, most)
+    return kept
+
+
+def _pair(folder: Path, name: str, before: np.ndarray, after: np.ndarray) -> tuple[Path, Path]:
+    paths = folder / f"{name}-before.png", folder / f"{name}-after.png"
+    for path, pixels in zip(paths, (before, after), strict=True):
+        write_png(path, pixels)
+    return paths
+
+
+def _near(image: np.ndarray, box: Box) -> np.ndarray:
+    cut = image[box.y0 : box.y1, box.x0 : box.x1]
+    height, width = cut.shape[:2]
+    times = max(_SMALLEST_SHOWN / max(height, width), 1.0)
+    return shown(resize(cut, round(height * times), round(width * times)))
+
+
+def _inside(box: Box, height: int, width: int) -> Box:
+    return Box(max(box.x0, 0), max(box.y0, 0), min(box.x1, width), min(box.y1, height))
+
+
+def _file_name(name: str) -> str:
+    """Return a name that every file system takes."""
+    kept = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)
+    return kept[:60] or "picture"

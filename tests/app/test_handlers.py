@@ -1,0 +1,259 @@
+"""What the page does when something is dropped or clicked, without a browser."""
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pytest
+from PIL import Image
+
+from rba.app.examples import load_examples
+from rba.app.layout import lay_out
+from rba.app.loading import Loading
+from rba.app.matching import AUTOMATIC, Matching
+from rba.app.page import build_page, plainly
+from rba.app.parts import Parts
+from rba.app.refining import Options, Refiner
+from rba.app.session import Session, Sessions
+from rba.app.uploads import Limits
+from rba.app.working import NEAR, WHOLE, Working
+
+LIMITS = Limits(references=2, results=2)
+TAB = gr.Request(session_hash="tab")
+
+
+class Tab:
+    """A page in a browser tab: its handlers and what it shows."""
+
+    def __init__(self, refiner: Refiner, folder: Path) -> None:
+        with gr.Blocks():
+            self.parts: Parts = lay_out("random", Options(steps=2), LIMITS, [])
+        self.sessions = Sessions(folder)
+        self.matching = Matching(self.parts, self.sessions)
+        self.loading = Loading(self.parts, self.sessions, LIMITS, load_examples())
+        self.working = Working(self.parts, self.sessions, LIMITS, refiner, self.matching)
+        self.settings: dict[str, Any] = {"steps": 2, "guidance_scale": 2.0, "seed": 0}
+        self.region: Any = None
+        self.view = WHOLE
+
+    @property
+    def session(self) -> Session:
+        return self.sessions.of("tab")
+
+    def values(self, editor: Any) -> dict[Any, Any]:
+        fixed = {"zoom_in": True, "crop_factor": 3.0, "max_magnification": 4.0, "num_noises": 1}
+        named = {**fixed, **self.settings, "view": self.view, "region": self.region}
+        return {getattr(self.parts, name): value for name, value in named.items()} | {
+            self.parts.editor: editor
+        }
+
+    def do(self, handler: Any, *arguments: Any) -> str:
+        """Call a handler as the page does; return what the status line says."""
+        self.updates = plainly(handler, self.parts)(*arguments)
+        return str(self.updates.get(self.parts.status, ""))
+
+
+@pytest.fixture
+def tab(refiner: Refiner, environment: Path) -> Tab:
+    return Tab(refiner, environment)
+
+
+@pytest.fixture
+def loaded(tab: Tab, dropped: Callable[..., str]) -> Tab:
+    """A tab with a picture and one reference."""
+    assert "Paint over" in tab.do(tab.loading.picture, dropped("image.png"), TAB)
+    tab.do(tab.loading.references, [dropped("a.png", 50, 40, seed=1)], TAB)
+    return tab
+
+
+def test_each_step_says_what_is_next(tab: Tab, dropped: Callable[..., str], painted: Any) -> None:
+    with pytest.warns(UserWarning, match="Drop the picture"):
+        assert "Drop the picture with the defect first" in tab.do(
+            tab.working.refine, tab.values(None), TAB
+        )
+    tab.do(tab.loading.picture, dropped("image.png"), TAB)
+    with pytest.warns(UserWarning, match="Paint over"):
+        assert "Paint over the defect first" in tab.do(
+            tab.working.find, tab.values(painted(box=(0, 0, 0, 0))), TAB
+        )
+    assert "Drop one or several references" in tab.do(tab.loading.painted, painted(), TAB)
+    assert tab.do(tab.loading.painted, painted(), TAB) == "", "said once"
+    with pytest.warns(UserWarning, match="Drop a reference"):
+        assert 'role="alert"' in tab.do(tab.working.refine, tab.values(painted()), TAB)
+    said = tab.do(tab.loading.references, [dropped("a.png")], TAB)
+    assert "Ready to refine" in said
+
+
+def test_refining_aligns_first_and_keeps_everything(loaded: Tab, painted: Any) -> None:
+    said = loaded.do(loaded.working.refine, loaded.values(painted()), TAB)
+    assert "Done in" in said
+    assert loaded.session.found is not None
+    [kept] = loaded.session.results
+    refined = np.asarray(Image.open(kept.picture))
+    picture = loaded.session.picture
+    assert picture is not None
+    with zipfile.ZipFile(kept.archive) as archive:
+        assert {"image-refined.png", "artifact_mask.png", "reference.png", "crop.png"} <= {
+            *archive.namelist()
+        }
+        settings = json.loads(archive.read("settings.json"))
+        facts = json.loads(archive.read("result.json"))
+        weights = np.asarray(Image.open(archive.open("feather_mask.png")))
+    assert (settings["model"], settings["steps"], settings["seed"]) == ("random", 2, 0)
+    assert facts["max_change_outside_feathered_mask"] == 0
+    assert np.array_equal(refined[weights == 0], picture.pixels[weights == 0])
+    assert not np.array_equal(refined, picture.pixels)
+
+
+def test_what_was_found_is_used_until_something_changes(
+    loaded: Tab, painted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded.do(loaded.working.find, loaded.values(painted()), TAB)
+    first = loaded.session.found
+    loaded.settings["steps"] = 3
+    loaded.do(loaded.working.refine, loaded.values(painted()), TAB)
+    assert loaded.session.found is first
+    loaded.do(loaded.working.refine, loaded.values(painted(box=(5, 5, 20, 20))), TAB)
+    assert loaded.session.found is not first
+    second = loaded.session.found
+    loaded.settings["seed"] = 7
+    loaded.do(loaded.working.refine, loaded.values(painted(box=(5, 5, 20, 20))), TAB)
+    assert loaded.session.found is not second
+
+
+def test_a_region_painted_by_hand_is_used(loaded: Tab, painted: Any) -> None:
+    loaded.do(loaded.working.find, loaded.values(painted()), TAB)
+    shown = loaded.session.region_shown
+    assert shown is not None
+    untouched = np.zeros((*shown.shape, 4), np.uint8)
+    untouched[shown, 3] = 140
+    loaded.region = {"layers": [untouched]}
+    assert "you painted" not in loaded.do(loaded.working.refine, loaded.values(painted()), TAB)
+    first = loaded.session.results[-1].archive
+    loaded.region = painted(50, 40, box=(0, 0, 12, 12))
+    said = loaded.do(loaded.working.refine, loaded.values(painted()), TAB)
+    assert "The region that you painted was used" in said
+    with zipfile.ZipFile(loaded.session.results[-1].archive) as archive:
+        region = np.asarray(Image.open(archive.open("correspondence_mask.png"))) > 0
+        assert "correspondence_map.npy" in archive.namelist()
+    assert region[:12, :12].all()
+    assert region.sum() == 144
+    assert first.exists()
+
+
+def test_the_best_of_several_references_is_used_or_the_chosen_one(
+    loaded: Tab, painted: Any, dropped: Callable[..., str]
+) -> None:
+    two = [dropped("b.png", 40, 60, seed=2), dropped("c.png", seed=3)]
+    with pytest.warns(UserWarning, match="At most 2"):
+        assert "At most 2 references are taken; 1 were left out" in loaded.do(
+            loaded.loading.references, two, TAB
+        )
+    assert [item.name for item in loaded.session.references] == ["a.png", "b.png"]
+    loaded.do(loaded.working.find, loaded.values(painted()), TAB)
+    found = loaded.session.found
+    assert found is not None
+    scores = [0.0 if item.fallback else item.confidence for item in found.alignments]
+    assert loaded.matching.used(loaded.session) == int(np.argmax(scores))
+    for choice, index in (("Reference 2", 1), ("Reference 1", 0)):
+        loaded.do(loaded.matching.choose, choice, TAB)
+        said = loaded.do(loaded.working.refine, loaded.values(painted()), TAB)
+        assert f"Reference {index + 1} " in said
+        with zipfile.ZipFile(loaded.session.results[-1].archive) as archive:
+            used = np.asarray(Image.open(archive.open("reference.png")))
+        assert np.array_equal(used, loaded.session.references[index].pixels)
+    loaded.do(loaded.matching.choose, AUTOMATIC, TAB)
+    assert loaded.session.chosen is None
+    loaded.do(loaded.loading.remove_references, TAB)
+    assert loaded.session.references == ()
+    assert loaded.session.found is None
+
+
+def test_history_goes_back_and_keeps_the_newest(loaded: Tab, painted: Any) -> None:
+    for seed in range(3):
+        loaded.settings["seed"] = seed
+        loaded.do(loaded.working.refine, loaded.values(painted()), TAB)
+    kept = loaded.session.results
+    assert [item.number for item in kept] == [2, 3]
+    assert len(list(loaded.session.folder.glob("result-*"))) == 2
+    event = gr.SelectData(None, {"index": 1, "value": None})
+    loaded.do(loaded.working.look_back, NEAR, event, TAB)
+    assert loaded.session.shown is kept[0]
+    loaded.do(loaded.working.view, WHOLE, TAB)
+    assert "result-2/whole-after.png" in str(loaded.updates[loaded.parts.result].value)
+
+
+def test_stopping_changes_nothing(
+    loaded: Tab, painted: Any, refiner: Refiner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def progress(*_: Any, **__: Any) -> None:
+        loaded.working.stop(TAB)
+
+    said = loaded.do(loaded.working.refine, loaded.values(painted()), TAB, progress)
+    assert "Stopped. Nothing was changed." in said
+    assert 'role="alert"' not in said
+    assert loaded.session.results == []
+    assert "Done" in loaded.do(loaded.working.refine, loaded.values(painted()), TAB)
+
+
+def test_a_setting_out_of_range_is_refused_before_anything_is_computed(
+    loaded: Tab, painted: Any
+) -> None:
+    for name, value, words in (
+        ("seed", -1, "seed -1"),
+        ("seed", None, "A setting is empty"),
+        ("steps", 0, "0 sampler steps"),
+    ):
+        loaded.settings = {"steps": 2, "guidance_scale": 2.0, "seed": 0} | {name: value}
+        with pytest.warns(UserWarning, match=words):
+            assert words in loaded.do(loaded.working.refine, loaded.values(painted()), TAB)
+        assert loaded.session.found is None
+
+
+def test_a_mask_file_and_examples_take_the_place_of_painting(tab: Tab) -> None:
+    for number, example in enumerate(tab.loading.examples):
+        updates = tab.loading.load_example(number, "tab")
+        assert "Ready to refine" in str(updates[tab.parts.status])
+        assert updates[tab.parts.steps] == example.steps
+    assert len(tab.loading.examples) == 3
+    tab.do(tab.loading.another_picture, TAB)
+    assert tab.session.picture is None
+
+
+def test_tabs_do_not_share_and_leave_no_file(tab: Tab, dropped: Callable[..., str]) -> None:
+    other = gr.Request(session_hash="other")
+    tab.do(tab.loading.picture, dropped("image.png"), TAB)
+    assert tab.sessions.of("other").picture is None
+    folder = tab.session.folder
+    assert any(folder.iterdir())
+    tab.do(tab.loading.picture, dropped("image.png"), other)
+    tab.sessions.close("tab")
+    assert not folder.exists()
+    assert tab.sessions.of("other").picture is not None
+    tab.sessions.close_all()
+
+
+def test_a_file_name_cannot_become_markup(tab: Tab, tmp_path: Path) -> None:
+    path = tmp_path / "<img src=x>.png"
+    path.write_text("no picture")
+    with pytest.warns(UserWarning, match="&lt;img"):
+        said = tab.do(tab.loading.picture, str(path), TAB)
+    assert "&lt;img src=x&gt;" in said
+    assert "<img" not in said
+
+
+def test_the_page_is_private_and_has_its_limits(refiner: Refiner, environment: Path) -> None:
+    page = build_page(
+        refiner, environment, options=Options(), limits=LIMITS, examples=load_examples()
+    )
+    config = page.get_config_file()
+    assert config["analytics_enabled"] is False
+    assert {item["api_visibility"] for item in config["dependencies"]} == {"private"}
+    computing = [fn for fn in page.fns.values() if fn.concurrency_id == "device"]
+    assert [fn.concurrency_limit for fn in computing] == [1, 1]
+    assert page._queue.max_size == LIMITS.queue
+    page.close()
