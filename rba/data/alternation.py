@@ -39,6 +39,11 @@ class ModePattern:
             return self.alignment > 0 or self.alignment_only_steps > 0
         return self.refinement > 0
 
+    def share(self, mode: Mode) -> float:
+        """Return a mode's share of the later steps; 1 for one that has first steps alone."""
+        of_mode = self.alignment if mode is Mode.ALIGNMENT else self.refinement
+        return of_mode / (self.alignment + self.refinement) or 1.0
+
     def mode(self, step: int) -> Mode:
         """Return the mode of an optimiser step (>= 0)."""
         grows = self._alignment_steps(step + 1) > self._alignment_steps(step)

@@ -119,7 +119,7 @@ class AlternatingDataModule(LightningDataModule):
 
     def describe(self) -> dict[str, Any]:
         """Return by mode and set what would be read (see `describe_sets`)."""
-        return describe_sets(self.train_shards, self.validation_shards, self.loader)
+        return describe_sets(self.train_shards, self.validation_shards, self.loader, self.pattern)
 
     def epochs(self, step: int) -> dict[str, float]:
         """Return the epochs of each set that lie before optimiser step ``step``."""

@@ -4,22 +4,28 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 from rba.batch import Mode
+from rba.data.alternation import ModePattern
 from rba.data.shard_choice import ShardChoiceSets
 from rba.data.sources import LoaderSettings
 
 Chosen: TypeAlias = Mapping[Mode, ShardChoiceSets]
 
 
-def describe_sets(train: Chosen, validation: Chosen, loader: LoaderSettings) -> dict[str, Any]:
+def describe_sets(
+    train: Chosen, validation: Chosen, loader: LoaderSettings, pattern: ModePattern
+) -> dict[str, Any]:
     """Return by mode and set what would be read.
 
     Returns:
-        A set's shards, samples, share of the mode's samples, and batches of the mode until an epoch
-        of the set is over; beside the sets, ``validation samples`` by set.
+        A set's shards, samples, share of the mode's samples, batches of the mode and steps of the
+        run (once the modes alternate) until an epoch of the set is over, and the shards that a rank
+        reads in an epoch (all ranks of a node part read the same); beside the sets, ``validation
+        samples`` by set.
     """
     described: dict[str, Any] = {}
     for mode, chosen in train.items():
         facts: dict[str, Any] = {}
+        steps = pattern.share(mode)
         for number, shards in enumerate(chosen.sets):
             share = chosen.mixture.share(number)
             facts[shards.name] = {
@@ -27,6 +33,8 @@ def describe_sets(train: Chosen, validation: Chosen, loader: LoaderSettings) -> 
                 "samples": len(shards),
                 "share": share,
                 "batches_per_epoch": len(shards) / (loader.global_batch * share),
+                "optimiser_steps_per_epoch": len(shards) / (loader.global_batch * share * steps),
+                "shards_a_rank": -(-len(shards.entries) // loader.node_parts),
             }
         held_out = validation[mode].sets if mode in validation else ()
         facts["validation samples"] = {

@@ -4,6 +4,7 @@
 # pyright: reportPrivateUsage=false
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -105,7 +106,12 @@ def _pretend_on_cpu(network: RefinementNetwork, mode: FakeTensorMode) -> Refinem
 
 
 def memory_estimate(
-    network: RefinementNetwork, *, image_size: int, per_device_batch: int, precision: str
+    network: RefinementNetwork,
+    *,
+    image_size: int,
+    per_device_batch: int,
+    precision: str,
+    shards: int = 1,
 ) -> dict[str, float]:
     """Estimate a device's peak memory in GiB by what fills it.
 
@@ -118,19 +124,38 @@ def memory_estimate(
         image_size: Side of the target in pixels.
         per_device_batch: Samples a forward pass.
         precision: Lightning's precision setting.
+        shards: Devices over which what is trained is spread. What a block gathers for its own pass
+            is not in it.
     """
     total, trained = count_parameters(network)
+    own = trained / shards
     activations = saved_activation_bytes(network, image_size) * per_device_batch
     scale = 0.5 if "16" in precision else 1.0
     parts = {
-        "weights": 4.0 * total,
-        "gradients": 4.0 * trained,
-        "AdamW": 8.0 * trained,
-        "EMA": 4.0 * trained,
+        "weights": 4.0 * (total - trained + own),
+        "gradients": 4.0 * own,
+        "AdamW": 8.0 * own,
+        "EMA": 4.0 * own,
         "activations": scale * activations,
     }
     gib = {name: size / 2**30 for name, size in parts.items()}
     return gib | {"together": sum(gib.values())}
+
+
+def batch_arithmetic(
+    config: Mapping[str, Any], num_devices: int, accumulation: int
+) -> dict[str, Any]:
+    """Return how a global batch is made up."""
+    nodes = config["trainer"]["num_nodes"]
+    return {
+        "global batch": config["global_batch"],
+        "machines": nodes,
+        "devices": num_devices,
+        "samples a device and forward pass": config["per_device_batch"],
+        "micro-batches a step": accumulation,
+        "together": f"{nodes} x {num_devices // nodes} x {config['per_device_batch']} x "
+        f"{accumulation} = {config['global_batch']}",
+    }
 
 
 def report(facts: dict[str, Any]) -> str:

@@ -26,6 +26,7 @@ from rba.training.loss import (
 )
 from rba.training.loss_meter import LossMeter
 from rba.training.optim import parameter_groups, warmup_then_constant
+from rba.training.sharding import shard_network
 from rba.training.validation import ValidationMeters, ValidationSettings, correspondence_maps
 
 
@@ -96,6 +97,7 @@ class RefineByAlignModule(LightningModule):
         self._check_optimizer(warmup_steps)
         self._warmup_steps = warmup_steps
         self._validation_meters = ValidationMeters()
+        self._described: dict[str, Any] | None = None
 
     def _check_optimizer(self, warmup_steps: int) -> None:
         """Refuse unfit settings of the optimiser now, not after the data have been opened."""
@@ -179,6 +181,17 @@ class RefineByAlignModule(LightningModule):
         in_hole = hole_errors(prediction.detach(), target, mask)
         return StepLosses(losses, in_hole, draws.timesteps, correspondence)
 
+    def configure_model(self) -> None:
+        """Spread the trained parameters over the ranks where the strategy does."""
+        if self._device_mesh is not None:
+            self._described = self.network.describe()  # sharding renames the parts' classes
+            shard_network(self.network, self._device_mesh["data_parallel"])
+
+    @property
+    def has_shards(self) -> bool:
+        """Whether the strategy spreads the parameters; then all ranks call the network together."""
+        return self._device_mesh is not None
+
     def configure_optimizers(self) -> Any:
         """Build the optimiser over the named groups, and the warm-up schedule by step."""
         optimizer = self._make_optimizer(self._make_groups())
@@ -196,7 +209,7 @@ class RefineByAlignModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Let the checkpoint describe its own network, in plain containers (weights-only)."""
         checkpoint[CHECKPOINT_KEY] = {
-            "network": self.network.describe(),
+            "network": self._described or self.network.describe(),
             "scheduler": describe_scheduler(self.scheduler),
             "reference_size": self.network.reference_size,
             "train_encoder": self.network.train_encoder,

@@ -1,7 +1,7 @@
 """From settings to a Lightning trainer, and the description that ``check=true`` prints."""
 
-import datetime
 import logging
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
-from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.strategies.launchers.subprocess_script import (
     _SubprocessScriptLauncher,  # pyright: ignore
 )
@@ -20,9 +19,11 @@ from rba.errors import InputError, RunInterruptedError, RunStoppedError
 from rba.models.checkpoint import read_checkpoint
 from rba.training.callbacks.sample_recorder import SampleRecorder
 from rba.training.changed_settings import Change
-from rba.training.check import count_parts, memory_estimate, report
+from rba.training.check import batch_arithmetic, count_parts, memory_estimate, report
 from rba.training.checkpoint_io import AtomicCheckpointIO
+from rba.training.launch_check import require_fitting_launch
 from rba.training.module import RefineByAlignModule
+from rba.training.strategies import CopiesStrategy, ShardsStrategy
 
 
 def world_size(settings: Mapping[str, Any]) -> int:
@@ -72,6 +73,8 @@ def make_trainer(
     if samples_file is not None:
         callbacks = [SampleRecorder(samples_file), *callbacks]  # before one that ends the run
     _quieten()
+    nodes = settings["num_nodes"]
+    require_fitting_launch(os.environ, world_size(settings) // nodes, nodes)
     clip = settings.get("gradient_clip_val")
     if isinstance(clip, (int, float)) and clip < 0:
         raise InputError(f"trainer.gradient_clip_val={clip} would climb; give 0 (off) or more")
@@ -104,18 +107,33 @@ def purge_later_events(loggers: Sequence[Logger], step: int) -> None:
             logger._kwargs["purge_step"] = step + 1  # pyright: ignore  # for its SummaryWriter
 
 
+_STRATEGIES = {"ddp": CopiesStrategy, "fsdp": ShardsStrategy}
+
+
 def _with_strategy(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Give plain DDP its timeout: a rank that hangs must end the run."""
+    """Give the strategies of several processes their time limits: a lost rank must end the run."""
     left = dict(settings)
-    seconds = left.pop("process_group_timeout", None)
-    if seconds is None:
+    limits = {
+        "timeout": left.pop("process_group_timeout", None),
+        "grace": left.pop("lost_rank_grace", None),
+    }
+    make = _STRATEGIES.get(str(left.get("strategy")))
+    if make is None:
+        if any(seconds is not None for seconds in limits.values()):
+            raise InputError(
+                "trainer.process_group_timeout and trainer.lost_rank_grace go with "
+                f"trainer.strategy=ddp or fsdp, not {left.get('strategy')}; set them to null"
+            )
         return left
-    if not isinstance(seconds, (int, float)) or seconds <= 0 or left.get("strategy") != "ddp":
-        raise InputError(
-            f"trainer.process_group_timeout={seconds!r} trainer.strategy={left.get('strategy')}; "
-            "give seconds above 0 with strategy=ddp, or null"
-        )
-    return left | {"strategy": DDPStrategy(timeout=datetime.timedelta(seconds=seconds))}
+    given = {name: _DEFAULTS[name] if x is None else x for name, x in limits.items()}
+    for name, seconds in given.items():
+        if not isinstance(seconds, (int, float)) or seconds <= 0:
+            raise InputError(f"trainer.{_SETTINGS[name]}={seconds!r}; give seconds above 0")
+    return left | {"strategy": make(**given)}
+
+
+_DEFAULTS = {"timeout": 900.0, "grace": 60.0}  # seconds
+_SETTINGS = {"timeout": "process_group_timeout", "grace": "lost_rank_grace"}
 
 
 # What gloo says, as a plain RuntimeError, where another process is gone.
@@ -179,6 +197,7 @@ def describe(
         image_size=config["model"]["image_size"],
         per_device_batch=config["per_device_batch"],
         precision=str(config["trainer"].get("precision", "32-true")),
+        shards=num_devices if config["trainer"].get("strategy") == "fsdp" else 1,
     )
     return report(
         {
@@ -186,9 +205,7 @@ def describe(
             "starts from": str(start or config["init_from"] or "step 0"),
             **({"changed": {c.setting: f"{c.old} -> {c.new}" for c in changes}} if changes else {}),
             "optimiser steps": config["max_steps"],
-            "global batch": config["global_batch"],
-            "devices": num_devices,
-            "micro-batches a step": data.accumulation(num_devices),
+            "batch": batch_arithmetic(config, num_devices, data.accumulation(num_devices)),
             "parts": parts,
             "data": data.describe(),
             "memory a device, estimated GiB": memory,
@@ -204,6 +221,8 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     # No validation shards are a choice; `check=true` names what there is.
     warnings.filterwarnings("ignore", message="Total length of .list. across ranks is zero.*")
+    # Sharded DINOv2: its pooled output is a view that nothing changes in place.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor.*")
     # num_workers is the user's own setting; 0 is right for small runs.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     # Advertisements and "GPU available: False".

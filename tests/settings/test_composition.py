@@ -28,7 +28,7 @@ TOOLS = sorted(path.stem for path in (CONFIG_FOLDER / "data_tools").glob("*.yaml
 
 
 def needed_overrides(name: str) -> list[str]:
-    return ["trainer.devices=2"] if name == "trainer/ddp.yaml" else []
+    return ["trainer.devices=2"] if name in ("trainer/ddp.yaml", "trainer/fsdp.yaml") else []
 
 
 def targets(node: Any) -> list[dict[str, Any]]:

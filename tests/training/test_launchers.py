@@ -116,3 +116,31 @@ def test_a_run_of_two_ranks_goes_on_on_one_with_the_same_samples(
     )
     for name, weight in one["state_dict"].items():
         torch.testing.assert_close(moved["state_dict"][name], weight, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_shards_equal_copies_and_a_run_changes_between_them(
+    tmp_path: Path, alignment_shards: Path, refinement_shards: Path
+) -> None:
+    shards, saves = (alignment_shards, refinement_shards), "callbacks.resume_checkpoint.keep=-1"
+    sharded = ["trainer=fsdp", *DDP[1:]]
+    launch([sys.executable], tmp_path, shards, "run_name=ddp", *DDP, saves, "max_steps=8")
+    launch([sys.executable], tmp_path, shards, "run_name=fsdp", *sharded, saves)
+    launch(
+        [sys.executable], tmp_path, shards, "run_name=fsdp", *sharded, saves, "max_steps=7",
+        "resume=auto",
+    )  # fmt: skip
+    launch([sys.executable], tmp_path, shards, "run_name=fsdp", *DDP, "max_steps=8", "resume=auto")
+    assert samples_by_step(tmp_path / "fsdp") == samples_by_step(tmp_path / "ddp")
+    copies, parts = (
+        torch.load(tmp_path / run / "checkpoints" / "step_00000008.ckpt", weights_only=True)
+        for run in ("ddp", "fsdp")
+    )
+    assert copies["optimizer_states"][0]["state"].keys() == (
+        parts["optimizer_states"][0]["state"].keys()
+    )
+    averages = [run["callbacks"]["EMACallback"]["ema"]["shadow_params"] for run in (copies, parts)]
+    for one, two in zip(*averages, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)
+    for name, weight in copies["state_dict"].items():
+        torch.testing.assert_close(parts["state_dict"][name], weight, rtol=1e-4, atol=1e-6)

@@ -23,7 +23,9 @@ from rba.settings import CONFIG_FOLDER
 
 ROOT = CONFIG_FOLDER.parent
 STEPS, KILLS, SEED = 300, 20, 0
-TIMEOUT = 60.0  # seconds that a rank waits for one that never came
+TIMEOUT = (
+    300.0  # seconds that a rank waits for one that never came; starts are slow on busy machines
+)
 OPTIONS = [
     "experiment=tiny",
     f"max_steps={STEPS}",
@@ -117,7 +119,7 @@ def wait_for_moment(rng: random.Random, run: Path, process: subprocess.Popen[byt
     first, began = newest(run), time.time()
     kind = rng.choices(["step", "save", "any"], [12, 5, 3])[0]
     steps, delay, anywhere = rng.randint(1, 14), rng.uniform(0, 0.2), rng.uniform(2, 30)
-    while process.poll() is None and time.time() < began + 300:
+    while process.poll() is None and time.time() < began + 600:
         stepped = recorded(run, began) - first
         if kind == "any" and time.time() > began + anywhere:
             return

@@ -8,13 +8,15 @@ from torch import nn
 
 from rba.errors import InputError
 from rba.models.checkpoint import EMA_KEY
+from rba.training.sharding import is_sharded, local_part, part_like, shard_of, whole
 
 
 class EMACallback(Callback):
     """Average the trained parameters after each optimiser step; validate with the average.
 
     `diffusers.training_utils.EMAModel` does the averaging; its decay warms up as
-    ``(1 + step) / (10 + step)``. State: ``{"names": [...], "ema": EMAModel.state_dict()}``.
+    ``(1 + step) / (10 + step)``. Where the parameters are in shards, so is the average, and all
+    ranks gather the state together. State: ``{"names": [...], "ema": EMAModel.state_dict()}``.
 
     Args:
         decay: Upper bound of the decay, at least 0 and below 1.
@@ -29,6 +31,7 @@ class EMACallback(Callback):
         self.decay = decay
         self._ema: EMAModel | None = None
         self._names: list[str] = []
+        self._shards: list[nn.Parameter] = []  # as `_trained` gives them
         self._last_step = 0
         self._is_swapped = False
 
@@ -40,13 +43,18 @@ class EMACallback(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Start the average at the current weights."""
-        if self._ema is None:
-            self._names = [name for name, _ in _trained(pl_module)]
-            parameters = [parameter for _, parameter in _trained(pl_module)]
-            self._ema = EMAModel(parameters, decay=self.decay, foreach=True)
+        if self._ema is None and not getattr(pl_module, "has_shards", False):
+            self._start(pl_module)
+
+    def _start(self, module: LightningModule) -> None:
+        self._names = [name for name, _ in _trained(module)]
+        self._shards = [parameter for _, parameter in _trained(module)]
+        self._ema = EMAModel(map(local_part, self._shards), decay=self.decay, foreach=True)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Move the average to the device."""
+        """Move the average to the device, or start it there, where shards have been made."""
+        if self._ema is None:
+            self._start(pl_module)
         self.ema.to(pl_module.device)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -59,18 +67,18 @@ class EMACallback(Callback):
         """Update once an optimiser step, unless skipped (accumulation calls this more often)."""
         before, self._last_step = self._last_step, trainer.global_step
         if self._last_step != before and pl_module.skipped_step != before:
-            self.ema.step([parameter for _, parameter in _trained(pl_module)])
+            self.ema.step(_local(pl_module))
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Swap the average in."""
-        parameters = [parameter for _, parameter in _trained(pl_module)]
+        parameters = _local(pl_module)
         self.ema.store(parameters)
         self._is_swapped = True
         self.ema.copy_to(parameters)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Swap the trained weights back, bit for bit."""
-        self.ema.restore([parameter for _, parameter in _trained(pl_module)])
+        self.ema.restore(_local(pl_module))
         self._is_swapped = False
 
     def on_exception(
@@ -82,7 +90,11 @@ class EMACallback(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return names and average in the same order."""
-        return {"names": list(self._names), EMA_KEY: self.ema.state_dict()}
+        state = self.ema.state_dict()
+        if any(map(is_sharded, self._shards)):
+            averages = zip(state["shadow_params"], self._shards, strict=True)
+            state["shadow_params"] = whole([shard_of(*pair) for pair in averages])
+        return {"names": list(self._names), EMA_KEY: state}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over an average of the same parameters.
@@ -92,10 +104,17 @@ class EMACallback(Callback):
         """
         if state_dict["names"] != self._names:
             raise ValueError("the checkpoint averages other parameters than this network trains")
-        self.ema.load_state_dict(state_dict[EMA_KEY])
+        state = dict(state_dict[EMA_KEY])
+        averages = zip(state["shadow_params"], self._shards, strict=True)
+        state["shadow_params"] = [local_part(part_like(*pair)) for pair in averages]
+        self.ema.load_state_dict(state)
         self.ema.decay = self.decay  # the setting of now, not the checkpoint's
 
 
 def _trained(module: LightningModule) -> list[tuple[str, nn.Parameter]]:
     network: Any = module.network
     return [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+
+
+def _local(module: LightningModule) -> list[Any]:
+    return [local_part(parameter) for _, parameter in _trained(module)]

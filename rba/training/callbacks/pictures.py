@@ -39,11 +39,13 @@ class PictureGrid(Callback):
         """Draw the first batch of each set."""
         assert isinstance(pl_module, RefineByAlignModule)
         count = min(pl_module.validation.num_pictures, len(batch))
-        if batch_idx or not count or not trainer.is_global_zero:
+        alone = not pl_module.has_shards  # shards are gathered by all ranks together
+        if batch_idx or not count or (alone and not trainer.is_global_zero):
             return
         grid = picture_grid(pl_module, batch, outputs[:, pl_module.validation.layer], count)
         name = f"pictures/{batch.mode}_{batch.sample_ids[0].partition('/')[0]}"
-        log_picture(trainer.loggers, name, grid, trainer.global_step)
+        if trainer.is_global_zero:
+            log_picture(trainer.loggers, name, grid, trainer.global_step)
 
 
 def picture_grid(module: RefineByAlignModule, batch: Batch, maps: Tensor, count: int) -> np.ndarray:

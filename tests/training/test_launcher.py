@@ -1,0 +1,62 @@
+"""The watch over a machine's processes."""
+
+import os
+import signal
+import subprocess
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from rba.training.launcher import WatchingLauncher
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Signals that the watch sends to the first process, which is this one."""
+    sent: list[tuple[int, int]] = []
+    kill = os.kill
+
+    def send(process: int, signum: int) -> None:
+        if process == os.getpid():
+            sent.append((process, signum))
+        else:
+            kill(process, signum)
+
+    monkeypatch.setattr(os, "kill", send)
+    return sent
+
+
+def watch(*statuses: str) -> WatchingLauncher:
+    environment: Any = SimpleNamespace()
+    launcher = WatchingLauncher(environment, 1 + len(statuses), 1, grace=60.0)
+    launcher.procs = [subprocess.Popen(["sh", "-c", command]) for command in statuses]
+    launcher._watch()  # pyright: ignore
+    return launcher
+
+
+def test_a_killed_rank_is_named_with_its_cause_and_ends_the_others(
+    ended: list[tuple[int, int]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    launcher = watch("sleep 30", "kill -KILL $$")
+    assert ended == [(os.getpid(), signal.SIGKILL)]  # no process group: nothing to save
+    assert launcher.procs[0].wait(timeout=10) == -signal.SIGKILL
+    told = capfd.readouterr().err
+    assert f"error: local rank 2 (process {launcher.procs[1].pid}) was killed by SIGKILL" in told
+    assert "rank 1 " not in told
+
+
+def test_one_that_failed_is_named_too(
+    ended: list[tuple[int, int]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    watch("exit 3")
+    assert len(ended) == 1
+    assert "left with status 3; its own message tells why" in capfd.readouterr().err
+
+
+def test_an_end_of_all_is_no_fault(
+    ended: list[tuple[int, int]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    watch("exit 0", "exit 0")
+    assert ended == []
+    assert capfd.readouterr().err == ""
