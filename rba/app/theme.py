@@ -29,7 +29,7 @@ button:focus-visible, input:focus-visible, a:focus-visible, [tabindex]:focus-vis
   .gradio-container > .main { padding: 10px !important; }
   .gradio-container button.lg, .gradio-container a.lg { padding-inline: 6px; }
   #title h1 { font-size: 1.25rem; }
-  #examples .grid-container { grid-template-columns: 1fr 1fr !important; }
+  #examples .grid-container { grid-template-columns: repeat(2, minmax(0, 1fr)) !important; }
   #status .meta-text, #status .meta-text-center { top: 0; right: 0; }
 }
 """

@@ -21,6 +21,7 @@ from PIL import Image
 from rba.app.examples import FOLDER
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+sync_api.expect.set_options(timeout=30_000)  # machines may be busy
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 EXAMPLE = sorted(FOLDER.glob("*/case.json"))[0].parent
 
