@@ -139,7 +139,7 @@ def _wire_work(parts: Parts, working: Working, matching: Matching) -> None:
         (parts.find, working.find, [*match, parts.status]),
         (parts.refine, working.refine, [*match, *result, parts.history, parts.status]),
     ):
-        started = button.click(working.busy, None, [*buttons, parts.status], queue=False, **quiet)
+        started = button.click(working.busy, None, buttons, queue=False, **quiet)
         done = started.then(plainly(handler, parts), values, outputs, **computing)
         done.then(working.idle, None, buttons, queue=False, **quiet)
     parts.stop.click(working.stop, None, parts.stop, queue=False, **quiet)

@@ -21,6 +21,7 @@ CSS = """
 button:focus-visible, input:focus-visible, a:focus-visible, [tabindex]:focus-visible {
   outline: 3px solid #5b7fb8 !important; outline-offset: 2px; }
 #status { min-height: 76px; }
+#status .wrap:not(.hide) ~ .html-container { visibility: hidden; }
 #status .progress-text, #status .progress-level { font-family: var(--font); }
 .pictures .grid-wrap { min-height: 0 !important; padding-top: 34px; }
 .pictures .caption-label { max-width: 100%; font-size: .78rem; white-space: normal; }

@@ -139,7 +139,6 @@ class Working:
             self.parts.find: gr.Button(interactive=False),
             self.parts.refine: gr.Button(value="Working …", interactive=False),
             self.parts.stop: gr.Button(value="Stop", interactive=True, visible=True),
-            self.parts.status: "<div></div>",  # the progress is shown in its place
         }
 
     def idle(self) -> Updates:
