@@ -141,7 +141,8 @@ def capture_attention(
         return store
 
     try:
-        with ExitStack() as stack:
+        # Blocks that are compiled would be compiled again for each new processor.
+        with ExitStack() as stack, torch.compiler.set_stance("force_eager"):
             for name, attention in layers:
                 original = attention.processor
                 stack.callback(attention.set_processor, original)

@@ -1,5 +1,6 @@
 """The container that training and inference share: four parts and what they do together."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -125,15 +126,22 @@ class RefinementNetwork(nn.Module):
         return self
 
     def encode_images(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] pixels in [-1, 1] => [B, C, H / f, W / f] scaled latents (the mode)."""
-        with torch.no_grad():
-            latents = self.autoencoder.encode(images).latent_dist.mode()
-            return latents * _config(self.autoencoder)["scaling_factor"]
+        """[B, 3, H, W] pixels in [-1, 1] => [B, C, H / f, W / f] scaled latents (the mode).
+
+        The autoencoder computes in its own dtype; latents have that of ``images``.
+        """
+
+        def encode(pixels: Tensor) -> Tensor:
+            return self.autoencoder.encode(pixels).latent_dist.mode()
+
+        latents = _run_frozen(self.autoencoder, encode, images)
+        return latents.to(images.dtype) * _config(self.autoencoder)["scaling_factor"]
 
     def encode_tokens(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] pixels in [-1, 1] => [B, N, D] patch tokens of the encoder, row-major."""
-        with torch.set_grad_enabled(self.train_encoder and torch.is_grad_enabled()):
+        if self.train_encoder:
             return patch_tokens(self.encoder, images)
+        return _run_frozen(self.encoder, lambda pixels: patch_tokens(self.encoder, pixels), images)
 
     def masked_condition(
         self, visible: Tensor, masked_latents: Tensor, tokens: Tensor | None = None
@@ -163,7 +171,8 @@ class RefinementNetwork(nn.Module):
     def decode_latents(self, latents: Tensor) -> Tensor:
         """[B, C, h, w] scaled latents => [B, 3, H, W] pixels clamped to [-1, 1]."""
         scale = _config(self.autoencoder)["scaling_factor"]
-        return self.autoencoder.decode(latents / scale).sample.clamp(-1.0, 1.0)
+        unscaled = (latents / scale).to(_dtype(self.autoencoder))
+        return self.autoencoder.decode(unscaled).sample.to(latents.dtype).clamp(-1.0, 1.0)
 
     def embed_references(self, references: Tensor, drop: Tensor | None = None) -> Tensor:
         """[B, 3, R, R] pixels in [-1, 1] => [B, N, width] tokens (Algorithm 1, line 1).
@@ -176,7 +185,7 @@ class RefinementNetwork(nn.Module):
 
     def connect(self, features: Tensor, drop: Tensor | None = None) -> Tensor:
         """[B, N, D] tokens of the encoder => [B, N, width]; ``drop`` as in `embed_references`."""
-        tokens = self.connector(features)
+        tokens = self.connector(features.to(_dtype(self.connector)))
         if drop is None:
             return tokens
         return torch.where(drop.view(-1, 1, 1), self.null_tokens(len(tokens)), tokens)
@@ -209,10 +218,10 @@ class RefinementNetwork(nn.Module):
             [B, C, h, w]: noise, velocity or clean latents, as the schedule's ``prediction_type``
             says.
         """
-        if self.conditioning == "blended4":
-            return self.unet(noisy, timesteps, encoder_hidden_states=tokens).sample
-        stacked = torch.cat([noisy, latent_mask.to(noisy.dtype), masked_latents], dim=1)
-        return self.unet(stacked, timesteps, encoder_hidden_states=tokens).sample
+        if self.conditioning == "inpaint9":
+            noisy = torch.cat([noisy, latent_mask.to(noisy.dtype), masked_latents], dim=1)
+        dtype = _dtype(self.unet)
+        return self.unet(noisy.to(dtype), timesteps, encoder_hidden_states=tokens.to(dtype)).sample
 
     def cross_attention_layers(self) -> list[tuple[str, nn.Module]]:
         """Return the U-Net's 16 cross-attention modules with names, in execution order."""
@@ -232,6 +241,22 @@ def blend_known(inside: Tensor, known: Tensor, latent_mask: Tensor) -> Tensor:
         latent_mask: [B, 1, h, w], 1 = hole.
     """
     return torch.where(latent_mask > 0, inside, known.to(inside.dtype))
+
+
+def _run_frozen(part: nn.Module, run: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Run a frozen part in its own dtype, without what autograd would keep account of.
+
+    In 16 bits by its weights alone: autocast would only cast there and back.
+    """
+    dtype = _dtype(part)
+    autocast = torch.is_autocast_enabled(images.device.type) and dtype == torch.float32
+    with torch.inference_mode(), torch.autocast(images.device.type, enabled=autocast):
+        encoded = run(images.to(dtype))
+    return encoded.clone()  # autograd refuses to keep a tensor of inference mode
+
+
+def _dtype(part: nn.Module) -> torch.dtype:
+    return next(part.parameters()).dtype
 
 
 def _config(part: nn.Module) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rba.errors import InputError
 from rba.settings.composition import describe_error, plain, require_complete
+from rba.settings.speed import check_speed_settings
 
 
 @dataclasses.dataclass
@@ -43,7 +44,7 @@ def check_train_settings(config: DictConfig) -> None:
 
     Raises:
         InputError: If a value is unset or of the wrong type, a key is unknown, a count is not
-            positive, or a requeued run would not resume.
+            positive, a requeued run would not resume, or settings contradict each other.
     """
     require_complete(config)
     for name in ("runs_folder", "resume", "init_from"):
@@ -75,6 +76,7 @@ def check_train_settings(config: DictConfig) -> None:
             f"callbacks.preemption.requeue=true runs the same command again, which resume="
             f"{config.resume} would not continue; give resume=auto"
         )
+    check_speed_settings(config)
 
 
 def without_sources(network: DictConfig) -> DictConfig:

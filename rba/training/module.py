@@ -106,7 +106,7 @@ class RefineByAlignModule(LightningModule):
         groups = self._make_groups()
         try:
             self._make_optimizer(groups)
-        except (TypeError, ValueError) as error:
+        except (RuntimeError, TypeError, ValueError) as error:
             raise InputError(f"optimizer.factory: {error}") from error
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

@@ -23,6 +23,7 @@ from rba.training.check import batch_arithmetic, count_parts, memory_estimate, r
 from rba.training.checkpoint_io import AtomicCheckpointIO
 from rba.training.launch_check import require_fitting_launch
 from rba.training.module import RefineByAlignModule
+from rba.training.precision import WholeBfloat16
 from rba.training.strategies import CopiesStrategy, ShardsStrategy
 
 
@@ -78,12 +79,15 @@ def make_trainer(
     clip = settings.get("gradient_clip_val")
     if isinstance(clip, (int, float)) and clip < 0:
         raise InputError(f"trainer.gradient_clip_val={clip} would climb; give 0 (off) or more")
+    left, precision = dict(settings), list[Any]()
+    if left.get("precision") == "bf16-true":
+        precision = [WholeBfloat16(left.pop("precision"))]
     try:
         return Trainer(
-            **_with_strategy(settings),
+            **_with_strategy(left),
             callbacks=callbacks,
             logger=loggers,
-            plugins=[AtomicCheckpointIO()],
+            plugins=[AtomicCheckpointIO(), *precision],
             max_steps=max_steps,
             max_epochs=-1,
             accumulate_grad_batches=accumulation,

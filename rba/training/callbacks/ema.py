@@ -20,15 +20,20 @@ class EMACallback(Callback):
 
     Args:
         decay: Upper bound of the decay, at least 0 and below 1.
+        device: Where the average lies: None = beside the parameters, or ``cpu``. In float32
+            whatever they are in: 16 bits would lose nearly all of its steps.
 
     Raises:
-        InputError: If the decay is out of range.
+        InputError: If a value is out of range.
     """
 
-    def __init__(self, decay: float) -> None:
+    def __init__(self, decay: float, device: str | None = None) -> None:
         if not 0 <= decay < 1:
             raise InputError(f"callbacks.ema.decay={decay}; give at least 0 and below 1")
+        if device not in (None, "cpu"):
+            raise InputError(f"callbacks.ema.device={device}; give null or cpu")
         self.decay = decay
+        self.device = device
         self._ema: EMAModel | None = None
         self._names: list[str] = []
         self._shards: list[nn.Parameter] = []  # as `_trained` gives them
@@ -49,13 +54,14 @@ class EMACallback(Callback):
     def _start(self, module: LightningModule) -> None:
         self._names = [name for name, _ in _trained(module)]
         self._shards = [parameter for _, parameter in _trained(module)]
-        self._ema = EMAModel(map(local_part, self._shards), decay=self.decay, foreach=True)
+        parameters = [local_part(parameter).float() for parameter in self._shards]
+        self._ema = EMAModel(parameters, decay=self.decay, foreach=True)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Move the average to the device, or start it there, where shards have been made."""
         if self._ema is None:
             self._start(pl_module)
-        self.ema.to(pl_module.device)
+        self.ema.to(self.device or pl_module.device)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count steps from where the run starts or resumes."""
@@ -67,7 +73,14 @@ class EMACallback(Callback):
         """Update once an optimiser step, unless skipped (accumulation calls this more often)."""
         before, self._last_step = self._last_step, trainer.global_step
         if self._last_step != before and pl_module.skipped_step != before:
-            self.ema.step(_local(pl_module))
+            self.ema.step(self._beside(_local(pl_module)))
+
+    def _beside(self, parameters: list[Any]) -> list[Any]:
+        """Return the parameters where and as the average is; themselves, if they are so."""
+        return [
+            p if (p.device, p.dtype) == (s.device, s.dtype) else p.detach().to(s).requires_grad_()
+            for p, s in zip(parameters, self.ema.shadow_params, strict=True)
+        ]
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Swap the average in."""
