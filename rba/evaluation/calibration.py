@@ -7,7 +7,7 @@ import numpy as np
 from rba.batch import Batch, Example, Mode
 from rba.case import Case
 from rba.inference.frames import mask_in_frame, reference_frame, zoom_in
-from rba.inference.refine import network_image_size
+from rba.inference.locate import network_image_size
 from rba.inference.request import RefinementSettings
 from rba.models.network import RefinementNetwork
 

@@ -8,21 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rba.attention.region import correspondence_mask
 from rba.errors import InputError
-from rba.geometry import mask_to_queries
 from rba.inference.align import align
 from rba.inference.frames import (
-    Frame,
-    cells_on_reference,
     images_to_tensor,
     masks_to_tensor,
     paste_back,
-    reference_frame,
-    region_frame,
     tensor_to_images,
-    zoom_in,
 )
+from rba.inference.locate import locate_region, prepare_frames
 from rba.inference.noise import GeneratorNoise, KeyedNoise, NoiseSource
 from rba.inference.request import (
     Alignment,
@@ -32,8 +26,8 @@ from rba.inference.request import (
 )
 from rba.inference.sampler import (
     StepCallback,
+    check_steps,
     evaluating,
-    fresh_scheduler,
     latent_shape,
     make_condition,
     network_placement,
@@ -62,7 +56,7 @@ def refine_many(
     generator: torch.Generator | None = None,
     callback: StepCallback | None = None,
 ) -> list[RefinementResult]:
-    """Align and refine images, ``settings.batch_size`` at a time.
+    """Align and refine images, ``settings.batch_size`` at a time, each mask as one defect.
 
     Args:
         network: The four parts, on any device.
@@ -79,8 +73,7 @@ def refine_many(
     Raises:
         InputError: If a setting does not fit the network, or its output is not finite.
     """
-    # Refuses a number of steps that the schedule lacks before the alignment stage is computed.
-    fresh_scheduler(scheduler, settings.sampler.num_inference_steps, torch.device("cpu"))
+    check_steps(scheduler, settings.sampler.num_inference_steps)
     results: list[RefinementResult] = []
     for start in range(0, len(requests), settings.batch_size):
         batch = requests[start : start + settings.batch_size]
@@ -113,7 +106,7 @@ def align_requests(
         InputError: If a setting does not fit the network, or its attention is not finite.
     """
     start = time.perf_counter()
-    frames = [_prepare(network, request, settings) for request in requests]
+    frames = [prepare_frames(network, request, settings) for request in requests]
     prepared = time.perf_counter()
     wanted = [
         index
@@ -138,7 +131,7 @@ def align_requests(
     }
     side = round(network.num_tokens**0.5)
     return [
-        _locate(request, frame, maps.get(index), settings, seconds, side)
+        locate_region(request, frame, maps.get(index), settings, seconds, side)
         for index, (request, frame) in enumerate(zip(requests, frames, strict=True))
     ]
 
@@ -189,67 +182,6 @@ def refine_aligned(
         _finish(request, alignment, patch, settings, spent)
         for request, alignment, patch in zip(requests, alignments, patches, strict=True)
     ]
-
-
-def network_image_size(network: RefinementNetwork, settings: RefinementSettings) -> int:
-    """Return the crop's side at the network in pixels."""
-    if settings.image_size is not None:
-        return settings.image_size
-    cells: int = network.unet.config["sample_size"]  # pyright: ignore
-    return cells * network.latent_factor
-
-
-def _prepare(
-    network: RefinementNetwork, request: RefinementRequest, settings: RefinementSettings
-) -> tuple[Frame, Frame]:
-    crop = zoom_in(
-        request.case.image,
-        request.case.artifact_mask,
-        network_image_size(network, settings),
-        factor=settings.crop_factor if settings.zoom_in else None,
-        magnification=settings.max_magnification,
-    )
-    return crop, reference_frame(
-        request.reference,
-        request.reference_mask,
-        network.reference_size,
-        object_margin=settings.object_margin,
-    )
-
-
-def _locate(
-    request: RefinementRequest,
-    frames: tuple[Frame, Frame],
-    found: np.ndarray | None,
-    settings: RefinementSettings,
-    seconds: dict[str, float],
-    side: int,
-) -> Alignment:
-    """Turn a map, a known region or nothing into the first stage's result."""
-    crop, reference = frames
-    region, cells, fallback, confidence = request.region, None, False, float("nan")
-    if found is not None:
-        object_cells = mask_to_queries(masks_to_tensor([reference.mask]), side)[0] > 0
-        result = correspondence_mask(found, object_cells.numpy(), settings.region)
-        cells, fallback, confidence = result.mask, result.fallback, result.confidence
-        height, width = request.reference.shape[:2]
-        region = cells_on_reference(cells, reference, height, width)
-        if not region.any():  # a cell that only grazes the picture may hold no pixel's centre
-            region, fallback = request.whole_region(), True
-    matched = None
-    if region is not None and not request.no_reference:
-        matched = region_frame(request.reference, request.reference_mask, region, reference, side)
-    return Alignment(
-        crop=crop,
-        reference=reference,
-        correspondence_map=found,
-        cells=cells,
-        region=None if request.no_reference else region,
-        matched=matched,
-        fallback=fallback,
-        confidence=confidence,
-        seconds=seconds if found is not None else {**seconds, "align": 0.0},
-    )
 
 
 def _finish(

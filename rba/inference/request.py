@@ -34,6 +34,11 @@ class RefinementSettings:
         sampler: Steps and guidance of the refinement stage.
         seed: Keys the noise, with each request's draw number.
         batch_size: Requests that go through the network together.
+        defect_distance: Parts of a mask further apart than this share of the image's longer side
+            are defects of their own, mended one after another; None takes the mask as one.
+        max_defects: Where there are more, the distance grows until there are not.
+        choose_reference: Take the best of a case's references for each defect; False takes the one
+            that the request names.
 
     Raises:
         InputError: If a number contradicts the promises above.
@@ -51,6 +56,9 @@ class RefinementSettings:
     sampler: SamplerSettings = dataclasses.field(default_factory=SamplerSettings)
     seed: int = 0
     batch_size: int = 4
+    defect_distance: float | None = 0.1
+    max_defects: int = 8
+    choose_reference: bool = True
 
     def __post_init__(self) -> None:
         reach = self.feather_dilation + self.feather_radius
@@ -68,6 +76,12 @@ class RefinementSettings:
                 f"batch_size {self.batch_size} and max_magnification {self.max_magnification} must "
                 "be positive"
             )
+        if self.defect_distance is not None and not 0.0 <= self.defect_distance <= 1.5:
+            raise InputError(
+                f"defect_distance {self.defect_distance} is out of range; give 0 to 1.5, or None"
+            )
+        if self.max_defects < 1:
+            raise InputError(f"max_defects {self.max_defects} mends nothing; give at least 1")
         if not 0.0 <= self.object_margin <= 2.0:
             raise InputError(f"object_margin {self.object_margin} is out of range; give 0 to 2")
         if self.image_size is not None and self.image_size < 16:

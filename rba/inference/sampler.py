@@ -135,6 +135,15 @@ def fresh_scheduler(scheduler: Any, num_inference_steps: int, device: torch.devi
     return scheduler
 
 
+def check_steps(scheduler: Any, num_inference_steps: int) -> None:
+    """Refuse a number of steps that a scheduler lacks, before anything is computed.
+
+    Raises:
+        InputError: In this case.
+    """
+    fresh_scheduler(scheduler, num_inference_steps, torch.device("cpu"))
+
+
 def step_arguments(
     scheduler: Any, eta: float = 0.0, generator: torch.Generator | None = None
 ) -> dict[str, Any]:

@@ -1,0 +1,197 @@
+"""Whole images: every defect of a mask in turn, each after the reference that shows it best."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from rba.geometry import crop, resize_mask
+from rba.inference.defects import separate_defects
+from rba.inference.references import ReferenceChoice, choose_reference
+from rba.inference.refine import align_requests, refine_aligned
+from rba.inference.request import (
+    Alignment,
+    RefinementRequest,
+    RefinementResult,
+    RefinementSettings,
+)
+from rba.inference.sampler import StepCallback, check_steps
+from rba.models.network import RefinementNetwork
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DefectResult:
+    """One defect of an image.
+
+    Attributes:
+        mask: HxW bool, this defect alone.
+        choice: The reference that was used, the scores and alignments of all.
+        result: Both stages; its image has this defect and all before it mended.
+    """
+
+    mask: np.ndarray
+    choice: ReferenceChoice
+    result: RefinementResult
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageResult:
+    """A refined image.
+
+    Attributes:
+        image: HxWx3 uint8 in the input's size; equal to the input outside `feather_mask`.
+        defects: What was mended, in order.
+    """
+
+    image: np.ndarray
+    defects: tuple[DefectResult, ...]
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """By stage, over all defects and all references that were looked at."""
+        total = dict.fromkeys(("prepare", "align", "refine", "paste"), 0.0)
+        for defect in self.defects:
+            for alignment in defect.choice.alignments:
+                for stage, spent in alignment.seconds.items():
+                    total[stage] += spent
+            for stage in ("refine", "paste"):
+                total[stage] += defect.result.seconds[stage]
+        return total
+
+    def feather_mask(self) -> np.ndarray:
+        """Return the largest paste-back weight of any defect, HxW float32; 0 = bit-equal."""
+        return np.max([defect.result.feather_mask() for defect in self.defects], axis=0)
+
+
+def refine_images(
+    network: RefinementNetwork,
+    scheduler: Any,
+    requests: Sequence[RefinementRequest],
+    settings: RefinementSettings,
+    *,
+    generator: torch.Generator | None = None,
+    callback: StepCallback | None = None,
+) -> list[ImageResult]:
+    """Mend every defect of every image, ``settings.batch_size`` images at a time.
+
+    A mask's defects (`separate_defects`) are mended one after another, the largest first; each sees
+    those before it mended, and those after it blanked. For each the best of the case's references
+    is chosen. A request that names a region, or wants no reference, is one defect after its own
+    reference. A case of one reference and one defect comes out as of `refine_many`.
+
+    Args:
+        network: The four parts, on any device.
+        scheduler: Any diffusers scheduler; it is copied, not changed.
+        requests: Images of any sizes. Every defect of a request starts from equal noise.
+        settings: Numbers of both stages, and how defects and references are told apart.
+        generator: Source of all noise; None keys it by (seed, draw number of the request).
+        callback: Called after each sampler step of each batch of defects.
+
+    Returns:
+        One result a request, in order.
+
+    Raises:
+        InputError: If a setting does not fit the network, or its output is not finite.
+    """
+    check_steps(scheduler, settings.sampler.num_inference_steps)
+    results: list[ImageResult] = []
+    for start in range(0, len(requests), settings.batch_size):
+        batch = [
+            _Progress(request, _defects(request, settings))
+            for request in requests[start : start + settings.batch_size]
+        ]
+        for number in range(max(len(item.masks) for item in batch)):
+            waiting = [item for item in batch if number < len(item.masks)]
+            choices = _align(network, scheduler, waiting, settings, generator)
+            refined = refine_aligned(
+                network,
+                scheduler,
+                [item.current(choice.index) for item, choice in zip(waiting, choices, strict=True)],
+                [item.seen(choice) for item, choice in zip(waiting, choices, strict=True)],
+                settings,
+                generator=generator,
+                callback=callback,
+            )
+            for item, choice, result in zip(waiting, choices, refined, strict=True):
+                item.done.append(
+                    DefectResult(mask=item.masks[number], choice=choice, result=result)
+                )
+        results += [
+            ImageResult(image=item.done[-1].result.image, defects=tuple(item.done))
+            for item in batch
+        ]
+    return results
+
+
+class _Progress:
+    """How far one image is: ``masks`` are its defects, ``done`` those that are mended."""
+
+    def __init__(self, request: RefinementRequest, masks: Sequence[np.ndarray]) -> None:
+        self.request = request
+        self.masks = masks
+        self.done: list[DefectResult] = []
+
+    def current(self, reference: int) -> RefinementRequest:
+        """Return the request of the next defect on the image as it is now."""
+        case = self.request.case
+        image = self.done[-1].result.image if self.done else case.image
+        mask = self.masks[len(self.done)]
+        return dataclasses.replace(
+            self.request,
+            case=dataclasses.replace(case, image=image, artifact_mask=mask),
+            reference_index=reference,
+        )
+
+    def references(self, *, choose: bool) -> Sequence[int]:
+        """Return the references to look at."""
+        pinned = self.request.region is not None or self.request.no_reference
+        if pinned or not choose:
+            return [self.request.reference_index]
+        return range(len(self.request.case.references))
+
+    def seen(self, choice: ReferenceChoice) -> Alignment:
+        """Return the chosen alignment; what the network is to repaint has the later defects too."""
+        alignment = choice.alignment
+        left = self.masks[len(self.done) :]
+        if len(left) == 1:
+            return alignment
+        frame = alignment.crop
+        hole = resize_mask(crop(np.any(left, axis=0), frame.box, fill=0), frame.side, frame.side)
+        return dataclasses.replace(alignment, crop=dataclasses.replace(frame, mask=hole))
+
+
+def _defects(request: RefinementRequest, settings: RefinementSettings) -> list[np.ndarray]:
+    mask = request.case.artifact_mask
+    if request.region is not None:
+        return [mask]
+    return separate_defects(mask, settings.defect_distance, at_most=settings.max_defects)
+
+
+def _align(
+    network: RefinementNetwork,
+    scheduler: Any,
+    waiting: Sequence[_Progress],
+    settings: RefinementSettings,
+    generator: torch.Generator | None,
+) -> list[ReferenceChoice]:
+    """Align the next defect of each image on every reference that is looked at, and choose."""
+    looked_at = [item.references(choose=settings.choose_reference) for item in waiting]
+    requests = [
+        item.current(index)
+        for item, indices in zip(waiting, looked_at, strict=True)
+        for index in indices
+    ]
+    found: list[Alignment] = []
+    for start in range(0, len(requests), settings.batch_size):
+        batch = requests[start : start + settings.batch_size]
+        found += align_requests(network, scheduler, batch, settings, generator=generator)
+    choices: list[ReferenceChoice] = []
+    for indices in looked_at:
+        own, found = found[: len(indices)], found[len(indices) :]
+        if len(indices) == 1:
+            choices.append(ReferenceChoice(index=indices[0], scores=(), alignments=tuple(own)))
+        else:
+            choices.append(choose_reference(network, own))
+    return choices
