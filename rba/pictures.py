@@ -51,12 +51,12 @@ def read_image_with_alpha(path: str | Path | BinaryIO) -> tuple[np.ndarray, np.n
     Raises:
         InputError: If the file is missing or not an image.
     """
-    colours, alpha = _colours_and_alpha(_open(path))
-    if alpha is None:
-        return colours, None
-    shown = (colours.astype(np.uint16) * alpha[..., None] + 127) // 255
-    opaque = bool((alpha == 255).all())
-    return shown.astype(np.uint8), None if opaque else alpha >= 128
+    return _shown(_open(path))
+
+
+def picture_to_pixels(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
+    """Turn an open picture into what `read_image_with_alpha` reads: upright, in sRGB."""
+    return _shown(_upright(picture, keep_labels=False))
 
 
 def read_mask(path: str | Path | BinaryIO) -> np.ndarray:
@@ -70,7 +70,19 @@ def read_mask(path: str | Path | BinaryIO) -> np.ndarray:
     Raises:
         InputError: If the file is missing, not an image, or too dark to be a mask.
     """
-    picture = _open(path, keep_labels=True)
+    return _marked(_open(path, keep_labels=True), str(path))
+
+
+def picture_to_mask(picture: Image.Image, name: str) -> np.ndarray:
+    """Turn an open picture into what `read_mask` reads.
+
+    Raises:
+        InputError: If it is too dark to be a mask; ``name`` is said.
+    """
+    return _marked(_upright(picture, keep_labels=True), name)
+
+
+def _marked(picture: Image.Image, name: str) -> np.ndarray:
     colours, alpha = _colours_and_alpha(picture)
     if alpha is not None and alpha.min() < alpha.max():
         visible = colours[alpha >= 128]  # strokes on nothing, in whatever colour nothing is stored
@@ -83,7 +95,7 @@ def read_mask(path: str | Path | BinaryIO) -> np.ndarray:
         return np.asarray(picture) > 0
     if 1 < brightest.max() < 128:
         raise InputError(
-            f"{path} is no mask: its brightest pixel is {brightest.max()} of 255 and none counts "
+            f"{name} is no mask: its brightest pixel is {brightest.max()} of 255 and none counts "
             "below 128; paint the mask white"
         )
     return brightest > 0 if brightest.max() <= 1 else brightest >= 128
@@ -154,10 +166,7 @@ def _open(path: str | Path | BinaryIO, *, keep_labels: bool = False) -> Image.Im
     try:
         with Image.open(path) as picture:
             picture.load()
-            upright = _to_eight_bits(ImageOps.exif_transpose(picture), keep_labels=keep_labels)
-            if not keep_labels:
-                upright = to_srgb(upright)
-            return upright if upright.mode in _MODES else upright.convert("RGB")
+            return _upright(picture, keep_labels=keep_labels)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; give the path of an image") from None
     except IsADirectoryError:
@@ -165,6 +174,23 @@ def _open(path: str | Path | BinaryIO, *, keep_labels: bool = False) -> Image.Im
     # Damaged bytes make Pillow's decoders raise nearly anything: OSError, SyntaxError, TypeError.
     except Exception as error:
         raise InputError(f"{path} cannot be read as an image: {error}") from error
+
+
+def _upright(picture: Image.Image, *, keep_labels: bool) -> Image.Image:
+    upright = _to_eight_bits(ImageOps.exif_transpose(picture), keep_labels=keep_labels)
+    if not keep_labels:
+        upright = to_srgb(upright)
+    return upright if upright.mode in _MODES else upright.convert("RGB")
+
+
+def _shown(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the colours on black, and the alpha channel's object where it is not all opaque."""
+    colours, alpha = _colours_and_alpha(picture)
+    if alpha is None:
+        return colours, None
+    shown = (colours.astype(np.uint16) * alpha[..., None] + 127) // 255
+    opaque = bool((alpha == 255).all())
+    return shown.astype(np.uint8), None if opaque else alpha >= 128
 
 
 def _colours_and_alpha(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:

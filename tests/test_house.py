@@ -57,6 +57,8 @@ FENCES: dict[str, tuple[str, ...]] = {
         (
             "rba/models/",
             "rba/inference/pipeline.py",
+            "rba/inference/call.py",
+            "rba/inference/model_files.py",
             "rba/training/",
             "rba/evaluation/baselines/",
         ),

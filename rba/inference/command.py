@@ -76,7 +76,7 @@ def run_refine(command: RefineCommand) -> None:
     pipeline = RefineByAlignPipeline.open(command.model).to(device)
     settings = pipeline.settings(**numbers)
     start = time.perf_counter()
-    result = pipeline(RefinementRequest(case=case), settings)[0]
+    result = pipeline.refine(RefinementRequest(case=case), settings)[0]
     seconds = time.perf_counter() - start
     write_image(output, result.image)
     if command.save_intermediates:

@@ -135,7 +135,7 @@ def _refine_batch(
 def _refine(
     pipeline: RefineByAlignPipeline, cases: Sequence[Case], settings: RefinementSettings
 ) -> Sequence[RefinementResult]:
-    return pipeline([RefinementRequest(case=case) for case in cases], settings)
+    return pipeline.refine([RefinementRequest(case=case) for case in cases], settings)
 
 
 def _write(job: Job, case: Case, result: RefinementResult, outputs: JobOutputs) -> None:

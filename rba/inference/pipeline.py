@@ -1,23 +1,28 @@
 """The diffusers pipeline: a model directory on disk, both stages behind one call."""
 
-import contextlib
-import json
+import dataclasses
 import shutil
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import torch
-import transformers
 from diffusers import DiffusionPipeline
-from torch import nn
+from torch import Tensor, nn
 
 from rba.errors import InputError
 from rba.inference.align import AlignmentSettings
+from rba.inference.call import (
+    Picture,
+    RefineByAlignOutput,
+    check_output_type,
+    make_output,
+    make_requests,
+)
+from rba.inference.model_files import make_portable, without_library_bars
 from rba.inference.refine import refine_many
 from rba.inference.request import RefinementRequest, RefinementResult, RefinementSettings
-from rba.inference.sampler import StepCallback
+from rba.inference.sampler import SamplerSettings, StepCallback, fresh_scheduler
 
 # A pipeline folder records these classes by module path and diffusers imports no module by itself:
 # importing them here is part of the file format.
@@ -27,18 +32,10 @@ from rba.models.model_directory import load_parts
 from rba.models.network import RefinementNetwork
 from rba.models.shipped import INDEX_NAME, resolve_model
 
+_CPU = torch.device("cpu")
 
-@contextlib.contextmanager
-def without_library_bars() -> Generator[None]:
-    """Silence the progress bars that diffusers and transformers draw for every file."""
-    libraries = (diffusers.utils.logging, transformers.utils.logging)
-    for library in libraries:
-        library.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for library in libraries:
-            library.enable_progress_bar()
+StepEnd = Callable[[Any, int, Tensor, dict[str, Any]], dict[str, Any]]
+"""diffusers' callback at the end of a step: (pipeline, step, timestep, {"latents": Tensor})."""
 
 
 class RefineByAlignPipeline(DiffusionPipeline):
@@ -56,6 +53,8 @@ class RefineByAlignPipeline(DiffusionPipeline):
         layer: l* of the calibration, in execution order.
         num_inference_steps: T, which says what ``sampler_step_index`` counts.
     """
+
+    model_cpu_offload_seq = "encoder->connector->autoencoder->unet"
 
     def __init__(
         self,
@@ -120,7 +119,7 @@ class RefineByAlignPipeline(DiffusionPipeline):
             with without_library_bars():
                 self.save_pretrained(partial, safe_serialization=True)
             for path in sorted(partial.rglob("*.json")):
-                _make_portable(path)
+                make_portable(path)
             shutil.rmtree(folder, ignore_errors=True)
             partial.rename(folder)
         finally:
@@ -134,7 +133,7 @@ class RefineByAlignPipeline(DiffusionPipeline):
         partial = folder / ".settings.partial"
         try:
             self.save_config(partial)
-            _make_portable(partial / INDEX_NAME)
+            make_portable(partial / INDEX_NAME)
             (partial / INDEX_NAME).replace(folder / INDEX_NAME)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -182,13 +181,70 @@ class RefineByAlignPipeline(DiffusionPipeline):
     @torch.no_grad()
     def __call__(
         self,
+        image: Picture | Sequence[Picture],
+        mask_image: Picture | Sequence[Picture],
+        reference: Picture | Sequence[Picture],
+        reference_mask: Picture | Sequence[Picture | None] | None = None,
+        reference_region: Picture | Sequence[Picture | None] | None = None,
+        *,
+        num_inference_steps: int = 50,
+        guidance_scale: float = 5.0,
+        eta: float = 0.0,
+        generator: torch.Generator | None = None,
+        seed: int = 0,
+        settings: RefinementSettings | None = None,
+        output_type: str = "pil",
+        callback_on_step_end: StepEnd | None = None,
+    ) -> RefineByAlignOutput:
+        """Align and refine pictures of any sizes.
+
+        Args:
+            image: Generated image(s) with a defect: PIL; HxWx3 uint8 or float in [0, 1]; 3xHxW
+                tensors in [0, 1]; a list of these, or a batch with one more axis in front.
+            mask_image: The defect(s), white, of the image's size.
+            reference: Picture(s) of the same object; one serves all images.
+            reference_mask: The object on the reference; None = its alpha channel, if it has one.
+            reference_region: The matching region on the reference, where it is known: no alignment.
+            num_inference_steps: Sampler steps of the refinement.
+            guidance_scale: Classifier-free guidance; 1 = none.
+            eta: Stochasticity of DDIM.
+            generator: Source of all noise; None keys it by ``seed``, the same for each image.
+            seed: From 0.
+            settings: All other numbers (default: `settings()`); sampler and seed are those above.
+            output_type: ``pil``, ``np`` or ``pt``.
+            callback_on_step_end: Called as diffusers does after each sampler step of a batch with
+                (pipeline, step, timestep, {"latents": ...}); latents that it returns replace them.
+
+        Raises:
+            InputError: For pictures that do not fit together, and numbers out of range.
+        """
+        check_output_type(output_type)
+        chosen = dataclasses.replace(
+            settings or self.settings(),
+            seed=seed,
+            sampler=SamplerSettings(
+                num_inference_steps=num_inference_steps, guidance_scale=guidance_scale, eta=eta
+            ),
+        )
+        requests = make_requests(image, mask_image, reference, reference_mask, reference_region)
+        timesteps = fresh_scheduler(self.scheduler, num_inference_steps, _CPU).timesteps
+        total = -(-len(requests) // chosen.batch_size) * len(timesteps)
+        with self.progress_bar(total=total) as bar:  # pyright: ignore
+            report = self._reporter(bar, timesteps, callback_on_step_end)
+            results = self.refine(requests, chosen, generator=generator, callback=report)
+        self.maybe_free_model_hooks()
+        return make_output(requests, results, output_type)
+
+    @torch.no_grad()
+    def refine(
+        self,
         requests: RefinementRequest | Sequence[RefinementRequest],
         settings: RefinementSettings | None = None,
         *,
         generator: torch.Generator | None = None,
         callback: StepCallback | None = None,
     ) -> list[RefinementResult]:
-        """Align and refine.
+        """Align and refine requests: what a call does, with all that is known of each result.
 
         Args:
             requests: One or several; images of any size.
@@ -210,16 +266,13 @@ class RefineByAlignPipeline(DiffusionPipeline):
             callback=callback,
         )
 
+    def _reporter(self, bar: Any, timesteps: Tensor, step_end: StepEnd | None) -> StepCallback:
+        """Return what moves the bar and calls the user's callback after each sampler step."""
 
-def _make_portable(path: Path) -> None:
-    """Take out of a written configuration what holds on this machine or for one part alone.
+        def report(index: int, _: int, latents: Tensor) -> Tensor | None:
+            bar.update()
+            if step_end is None:
+                return None
+            return step_end(self, index, timesteps[index], {"latents": latents}).get("latents")
 
-    The libraries note the folder that a part was read from. transformers opens its parts in the
-    precision that they note, diffusers in float32: noting that keeps half-precision folders in
-    one piece.
-    """
-    config: dict[str, Any] = json.loads(path.read_text())
-    config.pop("_name_or_path", None)
-    if "dtype" in config:
-        config["dtype"] = "float32"
-    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+        return report

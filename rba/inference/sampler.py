@@ -15,8 +15,11 @@ from rba.errors import InputError
 from rba.geometry import mask_to_latent
 from rba.models.network import RefinementNetwork, blend_known
 
-StepCallback = Callable[[int, int, Tensor], None]
-"""Called after each sampler step with (step index, number of steps, latents [B, C, h, w])."""
+StepCallback = Callable[[int, int, Tensor], Tensor | None]
+"""Called after each sampler step with (step index, number of steps, latents [B, C, h, w]).
+
+Latents that it returns replace them.
+"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,9 +47,14 @@ class Condition:
 
 
 def network_placement(network: RefinementNetwork) -> tuple[torch.device, torch.dtype]:
-    """Return device and dtype of the U-Net's weights."""
+    """Return the device that the U-Net computes on, and its weights' dtype.
+
+    With accelerate's hooks (`enable_model_cpu_offload`) the weights wait elsewhere.
+    """
     weight = next(network.unet.parameters())
-    return weight.device, weight.dtype
+    hook = getattr(network.unet, "_hf_hook", None)
+    device = getattr(hook, "execution_device", None)
+    return weight.device if device is None else torch.device(device), weight.dtype
 
 
 def make_condition(
@@ -208,7 +216,7 @@ def sample(
     arguments = step_arguments(scheduler, settings.eta, generator)
     given, guided = condition, settings.guidance_scale != 1.0
     if guided:
-        null_tokens = network.null_tokens(len(noise)).to(condition.tokens.dtype)
+        null_tokens = network.null_tokens(len(noise)).to(condition.tokens)
         condition = condition.doubled(null_tokens)
     latents = noise.to(device, torch.float32) * scheduler.init_noise_sigma
     for index, timestep in enumerate(scheduler.timesteps):
@@ -220,7 +228,8 @@ def sample(
             prediction = null + settings.guidance_scale * (conditional - null)
         latents = scheduler.step(prediction, timestep, latents, **arguments).prev_sample
         if callback is not None:
-            callback(index, len(scheduler.timesteps), latents)
+            changed = callback(index, len(scheduler.timesteps), latents)
+            latents = latents if changed is None else changed
     if network.conditioning == "blended4":
         return blend_known(latents, given.masked_latents, given.latent_mask)
     return latents

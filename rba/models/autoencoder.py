@@ -8,6 +8,7 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.vae import DecoderOutput, IdentityDistribution
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -38,12 +39,14 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
         # ModelMixin reads dtype and device off a parameter.
         self.anchor = torch.nn.Parameter(torch.zeros(()), requires_grad=False)
 
+    @apply_forward_hook
     def encode(self, x: Tensor, return_dict: bool = True) -> AutoencoderKLOutput:
         """Turn [B, 3, H, W] pixels in [-1, 1] into [B, 3 * p * p, H / p, W / p] coefficients."""
         del return_dict
         latents = F.conv2d(x, self._kernel(x), stride=self.config["patch_size"])
         return AutoencoderKLOutput(latent_dist=IdentityDistribution(latents))  # pyright: ignore
 
+    @apply_forward_hook
     def decode(self, z: Tensor, return_dict: bool = True) -> DecoderOutput:
         """Invert `encode` exactly."""
         del return_dict

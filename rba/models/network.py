@@ -188,7 +188,8 @@ class RefinementNetwork(nn.Module):
         tokens = self.connector(features.to(_dtype(self.connector)))
         if drop is None:
             return tokens
-        return torch.where(drop.view(-1, 1, 1), self.null_tokens(len(tokens)), tokens)
+        null_tokens = self.null_tokens(len(tokens)).to(tokens.device)  # may be offloaded again
+        return torch.where(drop.view(-1, 1, 1), null_tokens, tokens)
 
     def null_tokens(self, count: int) -> Tensor:
         """Return the null condition, [count, N, width]."""
