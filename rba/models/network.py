@@ -1,5 +1,6 @@
 """The container that training and inference share: four parts and what they do together."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -249,9 +250,12 @@ def _run_frozen(part: nn.Module, run: Callable[[Tensor], Tensor], images: Tensor
 
     In 16 bits by its weights alone: autocast would only cast there and back.
     """
-    dtype = _dtype(part)
-    autocast = torch.is_autocast_enabled(images.device.type) and dtype == torch.float32
-    with torch.inference_mode(), torch.autocast(images.device.type, enabled=autocast):
+    device, dtype = images.device.type, _dtype(part)
+    autocast = contextlib.nullcontext()
+    if device != "meta":  # on which shapes are tried at the start; autocast does not know it
+        enabled = torch.is_autocast_enabled(device) and dtype == torch.float32
+        autocast = torch.autocast(device, enabled=enabled)
+    with torch.inference_mode(), autocast:
         encoded = run(images.to(dtype))
     return encoded.clone()  # autograd refuses to keep a tensor of inference mode
 

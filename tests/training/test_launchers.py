@@ -1,5 +1,6 @@
 """Two processes train like one: the same samples in each global batch, the same weights."""
 
+import csv
 import json
 import os
 import socket
@@ -67,6 +68,50 @@ def samples_by_step(run: Path) -> dict[int, tuple[str, list[str]]]:
         assert mode == record["mode"]
         ids.extend(record["sample_ids"])
     return {step: (mode, sorted(ids)) for step, (mode, ids) in found.items()}
+
+
+def losses(run: Path) -> dict[tuple[int, str], float]:
+    """The logged losses of both modes by step."""
+    with (run / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = ("train/loss_alignment", "train/loss_refinement")
+    return {
+        (int(row["step"]), name): float(row[name])
+        for row in rows
+        for name in names
+        if row.get(name)
+    }
+
+
+# Runs the rest of its command line as SLURM would: a process a task, told its place.
+SRUN = """#!/bin/sh
+export SLURM_JOB_ID=7 SLURM_JOB_NAME=train SLURM_NTASKS=2 SLURM_NTASKS_PER_NODE=2 SLURM_NNODES=1
+export SLURM_NODEID=0 SLURM_NODELIST=localhost SLURM_JOB_NODELIST=localhost
+SLURM_PROCID=0 SLURM_LOCALID=0 "$@" & first=$!
+SLURM_PROCID=1 SLURM_LOCALID=1 "$@" & second=$!
+wait $first && wait $second
+"""
+
+
+@pytest.mark.slow
+def test_srun_trains_like_one_process_with_the_whole_batch(
+    tmp_path: Path, alignment_shards: Path, refinement_shards: Path
+) -> None:
+    shards, whole = (alignment_shards, refinement_shards), "per_device_batch=4"
+    every = "callbacks.progress_log.every_n_steps=1"
+    launch([sys.executable], tmp_path, shards, "run_name=one", whole, every)
+    srun = tmp_path / "stub_of_srun"
+    srun.write_text(SRUN)
+    srun.chmod(0o755)
+    launch([str(srun), sys.executable], tmp_path, shards, "run_name=srun", every, *DDP)
+    one, two = tmp_path / "one", tmp_path / "srun"
+    assert samples_by_step(two) == samples_by_step(one)
+    expected = losses(one)
+    assert {name for _, name in expected} == {"train/loss_alignment", "train/loss_refinement"}
+    assert len(expected) == 6
+    assert losses(two) == pytest.approx(expected, rel=1e-3)
+    ranks = {json.loads(line)["rank"] for line in (two / "samples.jsonl").read_text().splitlines()}
+    assert ranks == {0, 1}
 
 
 @pytest.mark.slow
