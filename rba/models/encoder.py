@@ -51,7 +51,7 @@ _STD = (0.229, 0.224, 0.225)
 
 
 def load_encoder(source: str | None, architecture: Architecture | None = None) -> Encoder:
-    """Load DINOv2 (S, B, L, g; with or without registers), or build it with random weights.
+    """Load DINOv2 (S, B, L, g; with or without registers) in float32, or build it at random.
 
     DINOv2's position embeddings that are not loaded start as sines and cosines
     (`sincos_embedding`) where the width is a multiple of 4.
@@ -69,7 +69,8 @@ def load_encoder(source: str | None, architecture: Architecture | None = None) -
         if architecture is None:
             raise InputError("the encoder has neither a source nor an architecture; set one")
         return _from_scratch({key: _listed(value) for key, value in architecture.items()})
-    return load_pretrained(ENCODERS[check_encoder(source, architecture)][1], source)
+    # transformers would keep the 16 bits of a file.
+    return load_pretrained(ENCODERS[check_encoder(source, architecture)][1], source).float()
 
 
 def check_encoder(source: str, architecture: Architecture | None = None) -> str:
