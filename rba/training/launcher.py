@@ -12,9 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 _POLL = 0.2  # seconds
+_LEAVE = 10.0  # seconds in which a process without a process group may still end by itself
 
 
 class WatchingLauncher(_SubprocessScriptLauncher):
@@ -45,17 +47,34 @@ class WatchingLauncher(_SubprocessScriptLauncher):
         )
         if not self.cluster_environment.creates_processes_externally:
             self._call_children_scripts()
-            threading.Thread(target=self._watch, daemon=True, name="rank-watch").start()
+            self._start(self._watch)
+        elif isinstance(self.cluster_environment, LightningEnvironment):
+            self._start(self._watch_first, os.getppid())  # we are one of its children
         return function(*args, **kwargs)
+
+    @staticmethod
+    def _start(watch: Callable[..., None], *args: int) -> None:
+        threading.Thread(target=watch, args=args, daemon=True, name="rank-watch").start()
+
+    def _watch_first(self, first: int) -> None:
+        """End with the first process: one that waits to meet it would do so for long."""
+        while os.getppid() == first:
+            time.sleep(_POLL)
+        _sleep_until(self._deadline(_LEAVE))  # this thread ends with the process
+        sys.stderr.write(f"error: the process of local rank 0 ({first}) is gone\n")
+        sys.stderr.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def _deadline(self, without_group: float) -> float:
+        grace = self.grace if torch.distributed.is_initialized() else without_group
+        return time.monotonic() + grace
 
     def _watch(self) -> None:
         while not self._tell_of_the_dead():
             if all(process.poll() == 0 for process in self.procs):
                 return
             time.sleep(_POLL)
-        deadline = time.monotonic() + (self.grace if torch.distributed.is_initialized() else 0)
-        while time.monotonic() < deadline:  # this thread ends with the process
-            time.sleep(_POLL)
+        _sleep_until(self._deadline(0.0))
         self.kill(signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -66,6 +85,11 @@ class WatchingLauncher(_SubprocessScriptLauncher):
             sys.stderr.write(text)
             sys.stderr.flush()
         return bool(dead)
+
+
+def _sleep_until(deadline: float) -> None:
+    while time.monotonic() < deadline:
+        time.sleep(_POLL)
 
 
 def _how(status: int) -> str:

@@ -60,3 +60,17 @@ def test_an_end_of_all_is_no_fault(
     watch("exit 0", "exit 0")
     assert ended == []
     assert capfd.readouterr().err == ""
+
+
+def test_a_child_ends_with_the_first_process(
+    ended: list[tuple[int, int]],
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("rba.training.launcher._LEAVE", 0.0)
+    parents = iter([7, 7, 1])
+    monkeypatch.setattr(os, "getppid", lambda: next(parents))
+    environment: Any = SimpleNamespace()
+    WatchingLauncher(environment, 2, 1, grace=60.0)._watch_first(7)  # pyright: ignore
+    assert ended == [(os.getpid(), signal.SIGKILL)]
+    assert "the process of local rank 0 (7) is gone" in capfd.readouterr().err
