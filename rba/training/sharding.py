@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from rba.errors import InputError
@@ -39,6 +39,13 @@ def shard_network(network: RefinementNetwork, mesh: DeviceMesh) -> None:
     left = [n for n, p in network.named_parameters() if p.requires_grad and not is_sharded(p)]
     if left:
         raise InputError(f"trainer=fsdp shards whole parts; {left[0]} is of none: use trainer=ddp")
+
+
+def reshard(network: RefinementNetwork) -> None:
+    """Let go of what a forward pass gathered and `capture_attention` stopped before its end."""
+    for module in network.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
 
 
 def is_sharded(tensor: Any) -> bool:

@@ -8,7 +8,7 @@ from torch import nn
 
 from rba.errors import InputError
 from rba.models.checkpoint import EMA_KEY
-from rba.training.sharding import is_sharded, local_part, part_like, shard_of, whole
+from rba.training.sharding import is_sharded, local_part, part_like, reshard, shard_of, whole
 
 
 class EMACallback(Callback):
@@ -91,6 +91,7 @@ class EMACallback(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Swap the trained weights back, bit for bit."""
+        reshard(pl_module.network)  # pyright: ignore
         self.ema.restore(_local(pl_module))
         self._is_swapped = False
 
