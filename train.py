@@ -27,8 +27,8 @@ def train(config: DictConfig) -> None:
     """Check all, seed, instantiate, fit; a mistake is an `InputError` before a weight is read."""
     from lightning.pytorch import seed_everything
 
-    from rba.models.model_directory import load_weights
-    from rba.training import check, start_check
+    from rba.models.trained_parts import choose_trained
+    from rba.training import check, first_weights, start_check
     from rba.training import run as running
     from rba.training.run_folder import RunFolder
 
@@ -40,9 +40,10 @@ def train(config: DictConfig) -> None:
     bare = without_sources(config.model.network)
     facts = running.checkpoint_facts(plain(config), data)
     shapes: Any = check.on_meta(lambda: build(bare))
+    choose_trained(shapes, config.train_parts, lora := build(config.lora))
     outline = build_module(config, shapes, facts)
     changes = start_check.require_fitting_start(shapes, start, facts)
-    if pretrained := start is None and config.init_from is None:
+    if pretrained := config.init_from is None and first_weights.needs_first_weights(start):
         require_sources(config.model, look_up=not config.check)
     callbacks = [build(part) for part in config.callbacks.values()]
     loggers = [build(part) for part in config.logger.values()]
@@ -63,8 +64,7 @@ def train(config: DictConfig) -> None:
         print(f"{start} has reached max_steps={config.max_steps}: raise it to train on")
     seed_everything(config.seed, verbose=False)
     network = build(config.model.network if pretrained else bare)
-    if start is None and config.init_from is not None:
-        load_weights(network, config.init_from)
+    facts |= first_weights.prepare_network(network, plain(config), lora, start)
     module = build_module(config, network, facts)
     running.fit(trainer, module, datamodule=data, ckpt_path=start, weights_only=True)
 

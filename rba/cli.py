@@ -111,6 +111,13 @@ def _add_export(commands: Any) -> None:
         default="float32",
         help="precision of the written weights (default float32); opening gives float32",
     )
+    export.add_argument(
+        "--base", help="where the weights lie now that a run with train_parts began with"
+    )
+    export.add_argument(
+        "--adapter", action="store_true", help="only the LoRA, as pytorch_lora_weights.safetensors"
+    )
+    export.add_argument("--figures", metavar="JSON", help="metrics.json for the model card")
     kind = export.add_mutually_exclusive_group()
     kind.add_argument("--ema", action="store_true", help="averaged weights (default)")
     kind.add_argument("--raw", action="store_true", help="the trained weights as they are")
@@ -185,14 +192,21 @@ def _app(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from rba.inference.export import export_checkpoint
+    from rba.evaluation.card_figures import read_figures
+    from rba.inference.export import export_adapter, export_checkpoint
 
-    export_checkpoint(
-        Path(options.checkpoint),
-        Path(options.output),
-        use_ema=not options.raw,
-        dtype=options.dtype,
-    )
+    checkpoint, output = Path(options.checkpoint), Path(options.output)
+    if options.adapter:
+        export_adapter(checkpoint, output, use_ema=not options.raw)
+    else:
+        export_checkpoint(
+            checkpoint,
+            output,
+            use_ema=not options.raw,
+            dtype=options.dtype,
+            base=options.base,
+            figures=read_figures(Path(options.figures)) if options.figures else (),
+        )
     print(f"wrote {options.output}")
 
 

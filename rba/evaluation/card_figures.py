@@ -1,8 +1,11 @@
 """Every figure of a report as the model card's tables."""
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from rba.errors import InputError
 from rba.evaluation.comparison import ALIGNMENT_PAIRS, REFINEMENT_PAIRS, pair_name
 from rba.evaluation.conditions import CONDITIONS
 from rba.evaluation.markdown import figure, number, table, words
@@ -21,6 +24,23 @@ _FACTS = (
 )
 _SECONDS = ("align_per_case", "refine_per_case", "total")
 _TRUTH = ("num_unknown", "median_share_of_reference", "median_share_of_object")
+
+
+def read_figures(path: Path) -> list[str]:
+    """Return `card_figures` of a file.
+
+    Raises:
+        InputError: If it is not there or not a report of `rba evaluate`.
+    """
+    try:
+        metrics = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"--figures {path}: {error}; give metrics.json of `rba evaluate`"
+        ) from error
+    if not isinstance(metrics, dict):
+        raise InputError(f"--figures {path} is no report; give metrics.json of `rba evaluate`")
+    return card_figures(metrics)
 
 
 def card_figures(metrics: Mapping[str, Any]) -> list[str]:

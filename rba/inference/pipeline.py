@@ -2,7 +2,7 @@
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +107,14 @@ class RefineByAlignPipeline(DiffusionPipeline):
                 raise
             raise InputError(f"{folder} cannot be opened: {str(error).splitlines()[0]}") from error
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path, texts: Mapping[str, str] | None = None) -> None:
         """Write the model directory aside and put it in place of an empty or older one.
 
         The same weights and settings give the same bytes, wherever they came from.
+
+        Args:
+            folder: The directory.
+            texts: Contents of further files by name, such as ``README.md``.
         """
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = folder.with_name(f".{folder.name}.partial")
@@ -120,6 +124,8 @@ class RefineByAlignPipeline(DiffusionPipeline):
                 self.save_pretrained(partial, safe_serialization=True)
             for path in sorted(partial.rglob("*.json")):
                 make_portable(path)
+            for name, text in (texts or {}).items():
+                (partial / name).write_text(text)
             shutil.rmtree(folder, ignore_errors=True)
             partial.rename(folder)
         finally:

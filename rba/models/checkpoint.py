@@ -1,4 +1,4 @@
-"""Training checkpoints: read, compared with a network, and made a network again.
+"""Training checkpoints: read, and compared with a network (`rba.models.restore` makes one).
 
 A checkpoint (``.ckpt``) describes its own network under the key ``rba``, so it can be exported
 without the configuration that made it.
@@ -15,11 +15,12 @@ from diffusers import SchedulerMixin
 from torch import Tensor
 
 from rba.errors import InputError
-from rba.models.network import PARTS, RefinementNetwork
-from rba.models.parts import build_part, describe_part, differing_settings
+from rba.models.network import RefinementNetwork
+from rba.models.parts import describe_part, differing_settings
 
 CHECKPOINT_KEY = "rba"
 EMA_KEY = "ema"
+BASE_KEY = "base"  # of the facts: what the weights that are not in the file are
 _NEEDED_KEYS = ("state_dict", "global_step")
 _NEEDED_FACTS = ("network", "scheduler", "reference_size", "train_encoder", "image_size")
 
@@ -100,38 +101,19 @@ def require_same_network(path: str | Path, network: RefinementNetwork) -> None:
         )
 
 
-def network_from_checkpoint(
-    checkpoint: Mapping[str, Any], *, use_ema: bool
-) -> tuple[RefinementNetwork, Any]:
-    """Rebuild network and scheduler from a checkpoint that `read_checkpoint` returned.
-
-    Args:
-        checkpoint: The checkpoint.
-        use_ema: Take the averaged weights for the trained parameters.
-
-    Raises:
-        InputError: If averaged weights are wanted and there are none, or it holds no whole network.
-    """
-    prefix, facts = "network.", checkpoint[CHECKPOINT_KEY]
-    state = {
+def network_state(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the network's tensors of a checkpoint by name: all, or what was trained alone."""
+    prefix = "network."
+    return {
         key.removeprefix(prefix): value
         for key, value in checkpoint["state_dict"].items()
         if key.startswith(prefix)
     }
-    if use_ema:
-        state |= averaged_weights(checkpoint)
-    try:
-        parts: dict[str, Any] = {name: build_part(facts["network"][name]) for name in PARTS}
-        network = RefinementNetwork(
-            **parts, reference_size=facts["reference_size"], train_encoder=facts["train_encoder"]
-        )
-        network.load_state_dict(state)
-        return network.eval(), build_scheduler(facts["scheduler"])
-    except (AttributeError, KeyError, RuntimeError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"the checkpoint holds no whole network: {reason}; was it written by another version?"
-        ) from error
+
+
+def holds_all(checkpoint: Mapping[str, Any]) -> bool:
+    """Return whether a checkpoint holds all weights, not only what was trained."""
+    return BASE_KEY not in checkpoint[CHECKPOINT_KEY]
 
 
 def averaged_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -143,4 +125,7 @@ def averaged_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     for state in checkpoint.get("callbacks", {}).values():
         if isinstance(state, dict) and EMA_KEY in state:
             return dict(zip(state["names"], state[EMA_KEY]["shadow_params"], strict=True))
-    raise InputError("the checkpoint holds no averaged weights; use --raw for the trained ones")
+    raise InputError(
+        "the checkpoint holds no averaged weights; use --raw for the trained ones "
+        "(init_weights=raw where training starts from it)"
+    )

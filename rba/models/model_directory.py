@@ -10,7 +10,7 @@ from torch import nn
 
 from rba.errors import InputError
 from rba.models.network import PARTS, RefinementNetwork
-from rba.models.parts import differing_settings, part_class
+from rba.models.parts import part_class, require_same_parts
 from rba.models.shipped import INDEX_NAME, resolve_model
 from rba.models.sources import load_pretrained
 
@@ -76,14 +76,9 @@ def require_same_architecture(folder: str | Path, wanted: Mapping[str, Mapping[s
         wanted: `RefinementNetwork.describe` of the configured network.
 
     Raises:
-        InputError: Listing the differing settings with both values.
+        InputError: Listing what differs, with both values or shapes.
     """
-    differing = differing_settings(describe_folder(folder), wanted)
-    if differing:
-        raise InputError(
-            f"init_from={folder} has another architecture: {'; '.join(differing)}; "
-            "choose the model configuration that it was trained with"
-        )
+    require_same_parts(str(folder), describe_folder(folder), wanted)
 
 
 def load_parts(folder: str | Path) -> dict[str, nn.Module]:

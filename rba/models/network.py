@@ -121,9 +121,9 @@ class RefinementNetwork(nn.Module):
     def train(self, mode: bool = True) -> "RefinementNetwork":
         """Set training mode; frozen parts stay in evaluation mode."""
         super().train(mode)
-        self.autoencoder.eval()
-        if not self.train_encoder:
-            self.encoder.eval()
+        for part in self.children():
+            if not any(parameter.requires_grad for parameter in part.parameters()):
+                part.eval()
         return self
 
     def encode_images(self, images: Tensor) -> Tensor:

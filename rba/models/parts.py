@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 
@@ -15,6 +16,7 @@ _DIFFUSERS_PARTS: dict[str, Any] = {
     part.__name__: part
     for part in (AutoencoderKL, PatchAutoencoder, UNet2DConditionModel, Connector)
 }
+_SHOWN = 12  # tensors that do not fit, in a message
 _ENCODERS = {model.__name__: (model, config) for config, model in ENCODERS.values()}
 
 
@@ -89,3 +91,52 @@ def differing_settings(
             if key in there and there[key] != value
         ]
     return differing
+
+
+def require_same_parts(
+    source: str, found: Mapping[str, Mapping[str, Any]], wanted: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Refuse first weights of another architecture than the configured network's.
+
+    Args:
+        source: Where they come from.
+        found: `RefinementNetwork.describe` of what is there.
+        wanted: The same of the configured network.
+
+    Raises:
+        InputError: Listing the differing settings with both values, and the tensors that do not
+            fit, one by one, with both shapes.
+    """
+    settings = differing_settings(found, wanted)
+    shapes = differing_shapes(found, wanted)
+    if not settings and not shapes:
+        return
+    if len(shapes) > _SHOWN:
+        shapes = [*shapes[:_SHOWN], f"and {len(shapes) - _SHOWN} more"]
+    listed = [f"tensors that do not fit: {'; '.join(shapes)}"] if shapes else []
+    raise InputError(
+        f"init_from={source} has another architecture: {'; '.join([*settings, *listed])}; "
+        "choose the model configuration that it was trained with"
+    )
+
+
+def differing_shapes(
+    found: Mapping[str, Mapping[str, Any]], wanted: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """Return a phrase for each tensor that two described networks do not have alike."""
+    there, here = _shapes(found), _shapes(wanted)
+    return [
+        f"{name} is {there.get(name, 'missing')} there, {here.get(name, 'missing')} here"
+        for name in sorted(there.keys() | here.keys())
+        if there.get(name) != here.get(name)
+    ]
+
+
+def _shapes(descriptions: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every tensor, of parts that are built without memory."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for part, description in descriptions.items():
+        with torch.device("meta"):
+            state = build_part(description).state_dict()
+        shapes |= {f"{part}.{name}": tuple(value.shape) for name, value in state.items()}
+    return shapes

@@ -13,6 +13,7 @@ from rba.errors import InputError
 from rba.models.diffusers_parts import check_part
 from rba.models.encoder import check_encoder
 from rba.models.sources import cannot_open, check_source, is_single_file, require_same
+from rba.models.start_weights import SCHEDULE
 
 _log = logging.getLogger(__name__)
 
@@ -20,8 +21,6 @@ _PARTS: dict[str, tuple[Any, str]] = {
     "autoencoder": (AutoencoderKL, "vae"),
     "unet": (UNet2DConditionModel, "unet"),
 }
-# What weights were trained under. Sampler settings (spacing, clipping) are the run's own.
-_SCHEDULE = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
 
 
 def check_sources(
@@ -81,7 +80,7 @@ def check_schedule(source: str, scheduler: Mapping[str, Any]) -> None:
         found: Any = DDIMScheduler.load_config(source, subfolder="scheduler")
     except OSError as error:
         raise InputError(cannot_open("the scheduler", source, "scheduler", error)) from error
-    wanted = {name: scheduler[name] for name in _SCHEDULE if name in scheduler}
+    wanted = {name: scheduler[name] for name in SCHEDULE if name in scheduler}
     require_same("the scheduler", source, wanted, found)
     before, now = found.get("prediction_type", "epsilon"), scheduler.get("prediction_type")
     if now is not None and before != now:

@@ -49,6 +49,10 @@ def _check_sharded(config: DictConfig, eight_bit: bool) -> None:
             "bitsandbytes knows no parameters in shards; give optimizer=adamw, whose moments are "
             "in shards",
         ),
+        "train_parts": (
+            config.train_parts is not None,
+            "parts are spread whole, trained or not; give trainer=ddp",
+        ),
         "callbacks.ema.device=cpu": (
             (callbacks.get("ema") or {}).get("device") == "cpu",
             "the average is in shards already; give null",

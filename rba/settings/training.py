@@ -26,6 +26,8 @@ class TrainSettings:
     resume: str | None
     accept_changes: list[str]
     init_from: str | None
+    init_weights: str
+    train_parts: list[str] | None
     check: bool
     record_samples: bool
     model: dict[str, Any]
@@ -34,6 +36,7 @@ class TrainSettings:
     objective: dict[str, Any]
     optimizer: dict[str, Any]
     validation: dict[str, Any]
+    lora: dict[str, Any]
     trainer: dict[str, Any]
     callbacks: dict[str, Any]
     logger: dict[str, Any]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from rba.errors import InputError
+from rba.models.lora import has_lora
 from rba.models.network import PARTS, RefinementNetwork
 from rba.training.optim import count_parameters
 
@@ -19,6 +20,20 @@ from rba.training.optim import count_parameters
 def count_parts(network: RefinementNetwork) -> dict[str, tuple[int, int]]:
     """Return (all, trained) parameter counts by part."""
     return {name: count_parameters(getattr(network, name)) for name in PARTS}
+
+
+def trained_line(network: RefinementNetwork) -> str:
+    """Say in one line what is trained and what is frozen, in parameters."""
+    counts = count_parts(network)
+    trained = [
+        f"{'lora' if has_lora(getattr(network, name)) else name} {number:,}"
+        for name, (_, number) in counts.items()
+        if number
+    ]
+    frozen = [
+        f"{name} {total - number:,}" for name, (total, number) in counts.items() if total > number
+    ]
+    return f"trained parameters: {', '.join(trained)}; frozen: {', '.join(frozen) or 'none'}"
 
 
 def saved_activation_bytes(network: RefinementNetwork, image_size: int) -> int:

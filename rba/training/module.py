@@ -10,12 +10,14 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from rba.batch import Batch
+from rba.draws import keyed_generator
 from rba.errors import InputError
 from rba.geometry import mask_to_latent
-from rba.models.checkpoint import CHECKPOINT_KEY, describe_scheduler
+from rba.models.checkpoint import BASE_KEY, CHECKPOINT_KEY, describe_scheduler
 from rba.models.network import RefinementNetwork, blend_known
 from rba.training.changed_settings import renew_optimizer
 from rba.training.correspondence import correspondence_losses
+from rba.training.first_weights import add_frozen, keep_trained
 from rba.training.loss import (
     Objective,
     draw_step,
@@ -96,8 +98,14 @@ class RefineByAlignModule(LightningModule):
         self._make_optimizer = optimizer
         self._check_optimizer(warmup_steps)
         self._warmup_steps = warmup_steps
+        self._drops = any(isinstance(m, torch.nn.Dropout) and m.p > 0 for m in network.modules())
         self._validation_meters = ValidationMeters()
         self._described: dict[str, Any] | None = None
+
+    def _seed_of_dropout(self, batch: Batch) -> int:
+        """Key dropout by the micro-batch, so that no random state has to be saved."""
+        generator = keyed_generator(self.seed, "dropout", batch.mode, int(batch.draws[0]))
+        return int(generator.integers(2**63))
 
     def _check_optimizer(self, warmup_steps: int) -> None:
         """Refuse unfit settings of the optimiser now, not after the data have been opened."""
@@ -112,6 +120,8 @@ class RefineByAlignModule(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the mean weighted loss of a batch; means by mode go to the meter."""
         del batch_idx
+        if self._drops:
+            torch.manual_seed(self._seed_of_dropout(batch))
         losses, in_hole, timesteps, correspondence = self.losses(batch, self.objective)
         self.meter.add(batch.mode, losses, in_hole, timesteps, batch.weight)
         if self.objective.correspondence_weight:
@@ -202,7 +212,8 @@ class RefineByAlignModule(LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Let the optimiser's settings of now win over those of the checkpoint."""
+        """Let the optimiser's settings of now win, and add what was not trained, so not saved."""
+        add_frozen(checkpoint, self.network, self.facts)
         made = self.configure_optimizers()
         renew_optimizer(checkpoint, made["optimizer"], made["lr_scheduler"]["scheduler"])
 
@@ -215,6 +226,8 @@ class RefineByAlignModule(LightningModule):
             "train_encoder": self.network.train_encoder,
             **self.facts,
         }
+        if BASE_KEY in self.facts:
+            checkpoint["state_dict"] = keep_trained(checkpoint["state_dict"], self.network)
 
 
 def _require_conditioning(network: RefinementNetwork, objective: Objective) -> None:

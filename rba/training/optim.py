@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from rba.errors import InputError
+from rba.models.lora import has_lora
 from rba.models.network import RefinementNetwork
 
 
@@ -16,6 +17,8 @@ def parameter_groups(
     network: RefinementNetwork, learning_rates: Mapping[str, float]
 ) -> list[dict[str, Any]]:
     """Return one named group a trained part: ``connector`` (the MLP), ``unet``, maybe ``encoder``.
+
+    The adapters of a U-Net that is frozen otherwise are the group ``lora``.
 
     Args:
         network: Its frozen parts give no group.
@@ -25,7 +28,7 @@ def parameter_groups(
         InputError: If a trained part has no rate, or a rate is no number or belongs to no part.
     """
     trained = {
-        name: [parameter for parameter in part.parameters() if parameter.requires_grad]
+        "lora" if has_lora(part) else name: [p for p in part.parameters() if p.requires_grad]
         for name, part in network.named_children()
     }
     trained = {name: parameters for name, parameters in trained.items() if parameters}
@@ -35,7 +38,8 @@ def parameter_groups(
             f"no learning rate for the trained part {', '.join(missing)}; "
             f"set optimizer.learning_rates.{missing[0]}"
         )
-    unknown = sorted(set(learning_rates) - {name for name, _ in network.named_children()})
+    known = {"lora", *(name for name, _ in network.named_children())}
+    unknown = sorted(set(learning_rates) - known)
     if unknown:
         raise InputError(
             f"optimizer.learning_rates.{unknown[0]} names no part; parts: {', '.join(trained)}"

@@ -10,8 +10,8 @@ from pathlib import Path
 from lightning.pytorch.utilities import rank_zero_only
 
 from rba.errors import InputError
-from rba.models.checkpoint import read_checkpoint
-from rba.models.model_directory import describe_folder
+from rba.models.checkpoint import holds_all, read_checkpoint
+from rba.models.start_weights import describe_start
 from rba.training.callbacks.resume_checkpoint import list_checkpoints
 from rba.training.changed_settings import Change, write_changes
 from rba.training.csv_log import drop_rows_from
@@ -60,7 +60,8 @@ class RunFolder:
 
         Args:
             resume: None, ``auto`` or the path of a checkpoint.
-            init_from: Model directory or shipped model for the first weights; ``resume=auto`` wins
+            init_from: Model directory, shipped model or ``.ckpt`` for the first weights;
+                ``resume=auto`` wins
                 over it where the run already has a checkpoint, so the same command starts and
                 continues a fine-tuning run.
 
@@ -71,7 +72,7 @@ class RunFolder:
         """
         self._require_writable()
         if init_from is not None:
-            describe_folder(init_from)
+            describe_start(init_from)
         existing = list_checkpoints(self.checkpoints)
         if resume is None:
             if existing:
@@ -82,7 +83,8 @@ class RunFolder:
             return None
         if resume == "auto":
             return _newest_whole(existing) if existing else None
-        if init_from is not None:
+        is_whole = not Path(resume).is_file() or holds_all(read_checkpoint(resume))
+        if init_from is not None and is_whole:
             raise InputError(
                 f"resume={resume} restores everything, init_from={init_from} takes weights only: "
                 "give one of them"

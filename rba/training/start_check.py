@@ -9,9 +9,10 @@ from rba.batch import Mode
 from rba.data.stream_facts import fact_differences
 from rba.errors import InputError
 from rba.models.checkpoint import CHECKPOINT_KEY, read_checkpoint, require_same_network
-from rba.models.model_directory import require_same_architecture
 from rba.models.network import RefinementNetwork
+from rba.models.start_weights import require_fitting_schedule, require_fitting_weights
 from rba.training.changed_settings import Change, changed_settings
+from rba.training.first_weights import require_fitting_choice
 
 _PLAIN = ("seed", "global_batch")
 _ACCEPTED = (
@@ -47,6 +48,7 @@ def require_fitting_start(
     unknown = sorted(set(config["accept_changes"]) - set(_ACCEPTED))
     if unknown:
         raise InputError(f"accept_changes: {unknown[0]} is none of {', '.join(_ACCEPTED)}")
+    require_fitting_choice(config, start)
     if start is not None:
         require_same_network(start, network)
         _require_same_stream(start, facts)
@@ -55,7 +57,11 @@ def require_fitting_start(
         _require_same_meaning(start, changes)
         return changes
     if config["init_from"] is not None:
-        require_same_architecture(config["init_from"], network.describe())
+        source, parts = config["init_from"], config["train_parts"]
+        weights = config["init_weights"]
+        require_fitting_weights(source, network.describe(), weights=weights)
+        teaches = parts is None or "unet" in parts
+        require_fitting_schedule(source, config["model"]["scheduler"], teaches=teaches)
     return []
 
 

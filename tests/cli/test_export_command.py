@@ -132,14 +132,19 @@ def test_a_half_precision_folder_opens_in_a_fresh_process(saved: Path, tmp_path:
 def test_the_folder_says_nothing_of_this_machine_and_is_the_same_twice(
     saved: Path, tmp_path: Path
 ) -> None:
+    def card(folder: Path) -> Path:
+        return folder / "README.md"
+
     def contents(folder: Path) -> dict[str, bytes]:
-        files = (path for path in folder.rglob("*") if path.is_file())
+        files = (path for path in folder.rglob("*") if path.is_file() and path != card(folder))
         return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
     first, second, rewritten = tmp_path / "a" / "first", tmp_path / "second", tmp_path / "rewritten"
     for folder in (first, second):
         assert export(saved, folder, "--raw") == 0
     assert contents(first) == contents(second)
+    assert card(first).read_text() == card(second).read_text()
+    assert str(tmp_path) not in card(first).read_text()
     RefineByAlignPipeline.open(first).write(rewritten)
     assert contents(rewritten) == contents(first)
     RefineByAlignPipeline.from_pretrained(first).write(rewritten)

@@ -16,11 +16,11 @@ from rba.models.checkpoint import (
     averaged_weights,
     build_scheduler,
     describe_scheduler,
-    network_from_checkpoint,
     read_checkpoint,
 )
 from rba.models.network import PARTS, RefinementNetwork
 from rba.models.parts import build_part, describe_part
+from rba.models.restore import network_from_checkpoint
 
 Make = Callable[..., RefinementNetwork]
 
