@@ -19,6 +19,7 @@ _BESIDE = (
     "accept_changes",
     "callbacks.bad_samples",
     "callbacks.best_checkpoint",
+    "callbacks.layer_heatmap.path",
     "callbacks.pictures",
     "callbacks.preemption",
     "callbacks.progress",
@@ -33,7 +34,9 @@ _BESIDE = (
     "data.refinement.shards",
     "data.refinement.validation_shards",
     "init_from",
+    "init_weights",
     "logger.",
+    "lora.",  # no stage trains adapters
     "record_samples",
     "resume",
     "run_name",
