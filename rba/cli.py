@@ -40,8 +40,10 @@ def _add_refine(commands: Any) -> None:
     )
     refine.add_argument("--image", help="generated image with a defect")
     refine.add_argument("--mask", help="mask of the defect, of the image's size")
-    refine.add_argument("--reference", help="picture of the same object")
-    refine.add_argument("--reference-mask", help="object mask of the reference")
+    refine.add_argument("--reference", nargs="+", help="picture of the same object, or several")
+    refine.add_argument(
+        "--reference-mask", nargs="+", help="object mask of the reference, or of each"
+    )
     refine.add_argument(
         "--jobs", metavar="LIST", help="instead: many images, FILE.jsonl, FILE.csv or a folder"
     )

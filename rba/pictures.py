@@ -202,22 +202,25 @@ def _colours_and_alpha(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | N
 
 
 def _to_eight_bits(picture: Image.Image, *, keep_labels: bool) -> Image.Image:
-    """Scale 16-bit and float grey pictures to 8 bits (labels 0/1 stay as they are).
-
-    Integers up to 255 are taken as 8-bit, up to 65535 as 16-bit; floats up to 1 as a share.
-    """
+    """Scale 16-bit and float grey pictures to 8 bits (labels 0/1 stay as they are)."""
     if not picture.mode.startswith(("I", "F")):
         return picture
     values = np.asarray(picture).astype(np.float64)
     if not np.isfinite(values).all():
         raise ValueError("it holds values that are not finite")
     highest = values.max()
-    if picture.mode == "F" and highest <= 1:
-        full = 1.0
-    elif highest <= 255:
-        full = 255.0
-    else:
-        full = max(65535.0, highest)
+    full = full_scale(values, picture.mode)
     if keep_labels and full == 255.0 and highest <= 1:
         return Image.fromarray(values.astype(np.uint8))
     return Image.fromarray(np.clip(np.rint(values * (255.0 / full)), 0, 255).astype(np.uint8))
+
+
+def full_scale(values: np.ndarray, mode: str) -> float:
+    """Return what white is in a grey picture of integers (mode I...) or floats (F).
+
+    Integers up to 255 are taken as 8-bit, up to 65535 as 16-bit; floats up to 1 as a share.
+    """
+    highest = float(values.max())
+    if mode == "F" and highest <= 1:
+        return 1.0
+    return 255.0 if highest <= 255 else max(65535.0, highest)

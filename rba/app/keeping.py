@@ -13,7 +13,7 @@ from rba.app.refining import Options
 from rba.app.session import Kept, Session
 from rba.case import Case
 from rba.geometry import Box, resize
-from rba.inference.command import save_intermediates
+from rba.inference.intermediates import save_intermediates
 from rba.inference.request import RefinementResult
 from rba.pictures import write_png
 

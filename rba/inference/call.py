@@ -13,7 +13,9 @@ from torch import Tensor
 from rba.case import Case
 from rba.errors import InputError
 from rba.geometry import Box
-from rba.inference.request import RefinementRequest, RefinementResult
+from rba.inference.images import ImageResult
+from rba.inference.original import in_form_of
+from rba.inference.request import RefinementRequest
 from rba.pictures import picture_to_mask, picture_to_pixels
 
 Picture = Image.Image | np.ndarray | Tensor
@@ -24,87 +26,115 @@ OUTPUT_TYPES = ("pil", "np", "pt")
 class RefineByAlignOutput(BaseOutput):
     """Refined images and how they came about; every list has an entry an image.
 
+    Of an image with several defects, all but ``images``, ``seconds`` and ``results`` tell of the
+    largest one; ``results`` has all of them.
+
     Attributes:
-        images: The refined images in their inputs' sizes: PIL; HxWx3 float32 in [0, 1] (``np``); or
-            3xHxW float32 in [0, 1] (``pt``).
+        images: The refined images in their inputs' sizes: PIL, in the mode and with the metadata of
+            a PIL input; HxWx3 float32 in [0, 1] (``np``); or 3xHxW float32 in [0, 1] (``pt``).
         correspondence_maps: n x n float32 that sums to 1 (16 x 16 for 224-pixel references of
             14-pixel patches); None where alignment was skipped.
         correspondence_masks: hxw bool on the original reference.
         reference_boxes: The box that was cut from the original reference, in its pixels.
+        references: Number of the reference that was used, from 0.
         crop_boxes: The part of the image that was worked on, in its pixels; may reach outside.
         confidences: Share of the map's mass that lies in the region; NaN where skipped.
         fallbacks: Nothing stood out, so the whole object guided the refinement.
         masks_grown: At the network the mask marks over 1.5 times the area that was painted: it is
             thin or tiny, and what it touches counts whole.
         seconds: By stage.
-        results: All of it as `rba.inference.request.RefinementResult`.
+        results: All of it: each defect, the references' scores and both stages' results.
     """
 
     images: list[Any]
     correspondence_maps: list[np.ndarray | None]
     correspondence_masks: list[np.ndarray | None]
     reference_boxes: list[Box | None]
+    references: list[int]
     crop_boxes: list[Box]
     confidences: list[float]
     fallbacks: list[bool]
     masks_grown: list[bool]
     seconds: list[dict[str, float]]
-    results: list[RefinementResult]
+    results: list[ImageResult]
 
 
 def make_requests(
     image: Picture | Sequence[Picture],
     mask_image: Picture | Sequence[Picture],
-    reference: Picture | Sequence[Picture],
-    reference_mask: Picture | Sequence[Picture | None] | None,
+    reference: Picture | Sequence[Picture | Sequence[Picture]],
+    reference_mask: Picture | Sequence[Picture | Sequence[Picture | None] | None] | None,
     reference_region: Picture | Sequence[Picture | None] | None,
 ) -> list[RefinementRequest]:
     """Bring a call's pictures together, one request an image.
 
-    A single reference, with its mask and region, serves all images; else there is one for each.
+    A single reference, with its mask and region, serves all images; else there is one for each, or
+    a list of several. For one image, a list of references are all its own.
 
     Raises:
         InputError: If a picture is of no known form, or the lists' lengths differ.
     """
     images = _listed("image", image)
     masks = _matched("mask_image", mask_image, len(images))
-    references = _matched("reference", reference, len(images))
-    object_masks = _matched("reference_mask", reference_mask, len(images))
+    references = _grouped("reference", reference, len(images))
+    object_masks = _grouped("reference_mask", reference_mask, len(images))
     regions = _matched("reference_region", reference_region, len(images))
     requests: list[RefinementRequest] = []
     for index in range(len(images)):
-        shown, alpha = to_pixels(references[index], "reference")
-        given = object_masks[index]
-        object_mask = alpha if given is None else to_mask(given, "reference_mask")
-        region = regions[index]
+        shown, alphas = _references(references[index], object_masks[index])
         case = Case(
             id=str(index),
             image=to_pixels(images[index], "image")[0],
             artifact_mask=to_mask(masks[index], "mask_image"),
-            references=(shown,),
-            reference_masks=(object_mask,),
+            references=shown,
+            reference_masks=alphas,
         )
+        region = regions[index]
+        if region is not None and len(shown) > 1:
+            raise InputError("reference_region marks one reference; give that one alone")
         known = None if region is None else to_mask(region, "reference_region")
         requests.append(RefinementRequest(case=case, region=known))
     return requests
 
 
+def _references(
+    given: Sequence[object], object_masks: Sequence[object]
+) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray | None, ...]]:
+    """Return one image's references and their object masks, from their alpha where none is."""
+    if object_masks == [None]:
+        object_masks = [None] * len(given)
+    if len(object_masks) != len(given):
+        raise InputError(
+            f"{len(object_masks)} reference masks for {len(given)} references; give one or None "
+            "for each"
+        )
+    pairs = [to_pixels(picture, "reference") for picture in given]
+    masks = [
+        alpha if mask is None else to_mask(mask, "reference_mask")
+        for (_, alpha), mask in zip(pairs, object_masks, strict=True)
+    ]
+    return tuple(shown for shown, _ in pairs), tuple(masks)
+
+
 def make_output(
-    requests: Sequence[RefinementRequest], results: Sequence[RefinementResult], output_type: str
+    image: Picture | Sequence[Picture], results: Sequence[ImageResult], output_type: str
 ) -> RefineByAlignOutput:
-    """Gather results; images in the form that ``output_type`` names."""
-    alignments = [result.alignment for result in results]
+    """Gather results; images in the form that ``output_type`` names, PIL in their input's mode."""
+    firsts = [result.defects[0].result for result in results]
+    alignments = [first.alignment for first in firsts]
     return RefineByAlignOutput(
-        images=[_formed(result.image, output_type) for result in results],
+        images=[
+            _formed(original, result, output_type)
+            for original, result in zip(_listed("image", image), results, strict=True)
+        ],
         correspondence_maps=[alignment.correspondence_map for alignment in alignments],
-        correspondence_masks=[result.correspondence_mask for result in results],
-        reference_boxes=[result.reference_box for result in results],
-        crop_boxes=[result.crop_box for result in results],
+        correspondence_masks=[first.correspondence_mask for first in firsts],
+        reference_boxes=[first.reference_box for first in firsts],
+        references=[result.defects[0].choice.index for result in results],
+        crop_boxes=[first.crop_box for first in firsts],
         confidences=[alignment.confidence for alignment in alignments],
         fallbacks=[alignment.fallback for alignment in alignments],
-        masks_grown=[
-            _grown(request, result) for request, result in zip(requests, results, strict=True)
-        ],
+        masks_grown=[result.defects[0].mask_grown for result in results],
         seconds=[result.seconds for result in results],
         results=list(results),
     )
@@ -168,6 +198,15 @@ def _matched(name: str, given: object, count: int) -> list[Any]:
     return listed
 
 
+def _grouped(name: str, given: object, count: int) -> list[list[Any]]:
+    """Return one list an image; several pictures for a single image are its list."""
+    listed = _listed(name, given)
+    if count == 1 and len(listed) > 1:
+        return [listed]
+    matched = _matched(name, listed, count)
+    return [list(item) if isinstance(item, (list, tuple)) else [item] for item in matched]
+
+
 def _channels_last(picture: object, name: str) -> np.ndarray:
     if isinstance(picture, Tensor):
         values = picture.detach().cpu()
@@ -204,14 +243,10 @@ def _to_bytes(values: np.ndarray, name: str) -> np.ndarray:
     return np.rint(values * 255).astype(np.uint8)
 
 
-def _grown(request: RefinementRequest, result: RefinementResult) -> bool:
-    box, seen = result.crop_box, result.alignment.crop.mask
-    marked = float(seen.mean()) * box.width * box.height
-    return bool(marked > 1.5 * request.case.artifact_mask.sum())
-
-
-def _formed(image: np.ndarray, output_type: str) -> Any:
+def _formed(original: object, result: ImageResult, output_type: str) -> Any:
     if output_type == "pil":
-        return Image.fromarray(image)
-    shares = image.astype(np.float32) / 255
+        if isinstance(original, Image.Image):
+            return in_form_of(original, result.image, result.feather_mask() > 0)
+        return Image.fromarray(result.image)
+    shares = result.image.astype(np.float32) / 255
     return shares if output_type == "np" else torch.from_numpy(shares).permute(2, 0, 1).contiguous()

@@ -1,26 +1,25 @@
 """``rba refine``: files in, a refined file and its intermediates out."""
 
 import dataclasses
-import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 
 from rba.case import Case
 from rba.errors import InputError
-from rba.inference.panel import case_panel
+from rba.inference.images import ImageResult
+from rba.inference.intermediates import save_image_intermediates
+from rba.inference.jobs import read_reference
+from rba.inference.original import LOSSLESS, write_like
 from rba.inference.pipeline import RefineByAlignPipeline
-from rba.inference.request import RefinementRequest, RefinementResult, RefinementSettings
+from rba.inference.request import RefinementRequest, RefinementSettings
 from rba.inference.sampler import SamplerSettings
 from rba.metrics.preservation import max_change_outside
-from rba.pictures import IMAGE_SUFFIXES, read_image_with_alpha, read_mask, write_png
-
-LOSSLESS = frozenset({".png", ".bmp", ".tif", ".tiff"})
+from rba.pictures import IMAGE_SUFFIXES, read_image_with_alpha, read_mask
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,8 +30,8 @@ class RefineCommand:
         model: Model directory, or the name of a shipped one.
         image: Generated image with a defect.
         mask: Mask of the defect.
-        reference: Picture of the same object.
-        reference_mask: Object mask of the reference; None = its alpha, if it has one.
+        reference: Picture of the same object, or several.
+        reference_mask: Object mask of the reference, or of each; None = its alpha, if it has one.
         output: The refined image.
         save_intermediates: Folder for map, masks, crops and panel, or None.
         steps: Sampler steps.
@@ -44,9 +43,9 @@ class RefineCommand:
     model: str
     image: str
     mask: str
-    reference: str
+    reference: str | Sequence[str]
     output: str
-    reference_mask: str | None = None
+    reference_mask: str | Sequence[str] | None = None
     save_intermediates: str | None = None
     steps: int = 50
     guidance_scale: float = 5.0
@@ -76,11 +75,11 @@ def run_refine(command: RefineCommand) -> None:
     pipeline = RefineByAlignPipeline.open(command.model).to(device)
     settings = pipeline.settings(**numbers)
     start = time.perf_counter()
-    result = pipeline.refine(RefinementRequest(case=case), settings)[0]
+    (result,) = pipeline.refine_images([RefinementRequest(case=case)], settings)
     seconds = time.perf_counter() - start
-    write_image(output, result.image)
+    write_like(output, result.image, result.feather_mask() > 0, command.image)
     if command.save_intermediates:
-        save_intermediates(Path(command.save_intermediates), case, result)
+        save_image_intermediates(Path(command.save_intermediates), case, result)
     print(_summary(case, result, output, seconds))
 
 
@@ -93,18 +92,27 @@ def read_case(command: RefineCommand) -> Case:
     image, shown = read_image_with_alpha(command.image)
     if shown is not None and not shown.any():
         raise InputError(f"--image {command.image} is wholly transparent; save it without alpha")
-    reference, alpha = read_image_with_alpha(command.reference)
-    object_mask = read_mask(command.reference_mask) if command.reference_mask else alpha
-    if object_mask is not None and not object_mask.any():
-        source = command.reference_mask or f"the alpha channel of {command.reference}"
-        raise InputError(f"{source} marks no object; mark it, or leave the mask out")
+    references = _listed(command.reference)
+    masks: Sequence[str | None] = _listed(command.reference_mask) or [None] * len(references)
+    if len(masks) != len(references):
+        raise InputError(
+            f"--reference-mask names {len(masks)} files for {len(references)} references; give one "
+            "for each"
+        )
+    pairs = [
+        read_reference(reference, mask) for reference, mask in zip(references, masks, strict=True)
+    ]
     return Case(
         id=Path(command.image).stem,
         image=image,
         artifact_mask=read_mask(command.mask),
-        references=(reference,),
-        reference_masks=(object_mask,),
+        references=tuple(reference for reference, _ in pairs),
+        reference_masks=tuple(mask for _, mask in pairs),
     )
+
+
+def _listed(value: str | Sequence[str] | None) -> list[str]:
+    return [value] if isinstance(value, str) else list(value or ())
 
 
 def choose_device(name: str) -> torch.device:
@@ -158,67 +166,18 @@ def make_folder(path: Path, option: str = "--save-intermediates") -> None:
         raise InputError(f"{option} {path} cannot be written to; give another folder")
 
 
-def write_image(path: Path, image: np.ndarray) -> None:
-    """Write a picture beside its name, then rename: a reader never sees half a file.
-
-    Raises:
-        InputError: If the format does not hold it (WebP ends at 16383 pixels) or the disk is full.
-    """
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-    quality: dict[str, Any] = {} if path.suffix.lower() in LOSSLESS else {"quality": 95}
-    try:
-        Image.fromarray(image).save(partial, **quality)
-        partial.replace(path)
-    except (OSError, ValueError) as error:
-        size = f"{image.shape[1]}x{image.shape[0]}"
-        raise InputError(
-            f"--output {path}: {size} pixels cannot be written: {error}; try .png, another folder"
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def save_intermediates(folder: Path, case: Case, result: RefinementResult) -> None:
-    """Write map, masks, crops, facts and a panel of one result."""
-    alignment = result.alignment
-    write_png(folder / "crop.png", alignment.crop.pixels)
-    write_png(folder / "crop_mask.png", alignment.crop.mask)
-    write_png(folder / "refined_crop.png", result.refined_crop)
-    write_png(folder / "feather_mask.png", np.rint(result.feather_mask() * 255).astype(np.uint8))
-    if alignment.correspondence_map is not None:
-        np.save(folder / "correspondence_map.npy", alignment.correspondence_map)
-    if alignment.region is not None:
-        write_png(folder / "correspondence_mask.png", alignment.region)
-    if alignment.matched is not None:
-        write_png(folder / "matched_region.png", alignment.matched.pixels)
-    write_png(folder / "panel.png", case_panel(case, result))
-    (folder / "result.json").write_text(json.dumps(result_facts(case, result), indent=2) + "\n")
-
-
-def result_facts(case: Case, result: RefinementResult) -> dict[str, object]:
-    """Return what is known of a result as plain JSON values."""
-    box, matched = result.crop_box, result.reference_box
-    confidence = result.alignment.confidence
-    return {
-        "crop_box": dataclasses.astuple(box),
-        "reference_box": None if matched is None else dataclasses.astuple(matched),
-        "fallback": result.alignment.fallback,
-        "confidence": None if np.isnan(confidence) else confidence,
-        "feathered_pixels": int((result.feather_mask() > 0).sum()),
-        "artifact_pixels": int(case.artifact_mask.sum()),
-        "max_change_outside_feathered_mask": max_change_outside(
-            case.image, result.image, result.feather_mask() > 0
-        ),
-        "seconds": result.seconds,
-    }
-
-
-def _summary(case: Case, result: RefinementResult, output: Path, seconds: float) -> str:
+def _summary(case: Case, result: ImageResult, output: Path, seconds: float) -> str:
     lines = [f"wrote {output} in {seconds:.1f} s"]
-    if result.alignment.fallback:
-        lines.append(
-            "note: no matching region stood out; the whole reference guided the refinement"
-        )
+    several = len(result.defects) > 1
+    for number, defect in enumerate(result.defects, 1):
+        name = f"defect {number}: " if several else ""
+        if defect.choice.scores:
+            lines.append(f"{name}reference {defect.choice.index + 1}: {defect.choice.reason}")
+        if defect.result.alignment.fallback:
+            lines.append(
+                f"note: {name}no matching region stood out; the whole reference guided the "
+                "refinement"
+            )
     if output.suffix.lower() in LOSSLESS:
         changed = max_change_outside(case.image, result.image, result.feather_mask() > 0)
         lines.append(f"largest change outside the feathered mask: {changed}")

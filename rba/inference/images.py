@@ -20,6 +20,8 @@ from rba.inference.request import (
 from rba.inference.sampler import StepCallback, check_steps
 from rba.models.network import RefinementNetwork
 
+STAGES: tuple[str, ...] = ("prepare", "align", "refine", "paste")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DefectResult:
@@ -34,6 +36,13 @@ class DefectResult:
     mask: np.ndarray
     choice: ReferenceChoice
     result: RefinementResult
+
+    @property
+    def mask_grown(self) -> bool:
+        """At the network the mask marks over 1.5 times the area painted: it is thin or tiny."""
+        box, seen = self.result.crop_box, self.choice.alignment.crop.mask
+        marked = float(seen.mean()) * box.width * box.height
+        return bool(marked > 1.5 * self.mask.sum())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,7 +60,7 @@ class ImageResult:
     @property
     def seconds(self) -> dict[str, float]:
         """By stage, over all defects and all references that were looked at."""
-        total = dict.fromkeys(("prepare", "align", "refine", "paste"), 0.0)
+        total: dict[str, float] = dict.fromkeys(STAGES, 0.0)
         for defect in self.defects:
             for alignment in defect.choice.alignments:
                 for stage, spent in alignment.seconds.items():
@@ -123,6 +132,13 @@ def refine_images(
             for item in batch
         ]
     return results
+
+
+def count_batches(requests: Sequence[RefinementRequest], settings: RefinementSettings) -> int:
+    """Return how often `refine_images` samples: a batch of images counts its most defects."""
+    counts = [len(_defects(request, settings)) for request in requests]
+    size = settings.batch_size
+    return sum(max(counts[start : start + size]) for start in range(0, len(counts), size))
 
 
 class _Progress:

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from rba.case import Case
 from rba.errors import InputError
-from rba.inference.command import result_facts, save_intermediates, write_image
+from rba.inference.images import ImageResult
+from rba.inference.intermediates import image_facts, save_image_intermediates
 from rba.inference.jobs import Job
+from rba.inference.original import write_like
 from rba.inference.pipeline import RefineByAlignPipeline
-from rba.inference.request import RefinementRequest, RefinementResult, RefinementSettings
+from rba.inference.request import RefinementRequest, RefinementSettings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -116,7 +118,7 @@ def _refine_batch(
     for job, error in zip(jobs, cases, strict=True):
         if isinstance(error, Exception):
             yield _failed(job, error, outputs)
-    results: Sequence[RefinementResult] = ()
+    results: Sequence[ImageResult] = ()
     if len(readable) > 1:
         try:
             results = _refine(pipeline, [case for _, case in readable], settings)
@@ -134,22 +136,22 @@ def _refine_batch(
 
 def _refine(
     pipeline: RefineByAlignPipeline, cases: Sequence[Case], settings: RefinementSettings
-) -> Sequence[RefinementResult]:
-    return pipeline.refine([RefinementRequest(case=case) for case in cases], settings)
+) -> Sequence[ImageResult]:
+    return pipeline.refine_images([RefinementRequest(case=case) for case in cases], settings)
 
 
-def _write(job: Job, case: Case, result: RefinementResult, outputs: JobOutputs) -> None:
-    write_image(outputs.image(job), result.image)
+def _write(job: Job, case: Case, result: ImageResult, outputs: JobOutputs) -> None:
+    write_like(outputs.image(job), result.image, result.feather_mask() > 0, job.image)
     if outputs.intermediates is not None:
         folder = outputs.intermediates / job.id
         folder.mkdir(parents=True, exist_ok=True)
-        save_intermediates(folder, case, result)
+        save_image_intermediates(folder, case, result)
     facts = {
         "id": job.id,
         "status": "done",
         "image": str(job.image),
         "output": outputs.image(job).name,
-        **result_facts(case, result),
+        **image_facts(case, result),
         "fingerprint": outputs.fingerprint(job),
     }
     _write_facts(outputs.facts(job), facts)

@@ -50,7 +50,7 @@ class Job:
         if shown is not None and not shown.any():
             raise InputError(f"{self.image} is wholly transparent; save it without alpha")
         pairs = [
-            _read_reference(reference, mask)
+            read_reference(reference, mask)
             for reference, mask in zip(self.references, self.reference_masks, strict=True)
         ]
         return Case(
@@ -229,7 +229,14 @@ def _check_ids(jobs: Iterable[tuple[str, Job]]) -> None:
         seen[folded] = place
 
 
-def _read_reference(path: Path, mask: Path | None) -> tuple[np.ndarray, np.ndarray | None]:
+def read_reference(
+    path: str | Path, mask: str | Path | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read a reference and its object mask; without one its alpha, if it has one.
+
+    Raises:
+        InputError: If a file is missing or no image, or marks no object.
+    """
     reference, alpha = read_image_with_alpha(path)
     object_mask = alpha if mask is None else read_mask(mask)
     if object_mask is not None and not object_mask.any():

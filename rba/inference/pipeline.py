@@ -19,6 +19,7 @@ from rba.inference.call import (
     make_output,
     make_requests,
 )
+from rba.inference.images import ImageResult, count_batches, refine_images
 from rba.inference.model_files import make_portable, without_library_bars
 from rba.inference.refine import refine_many
 from rba.inference.request import RefinementRequest, RefinementResult, RefinementSettings
@@ -189,8 +190,8 @@ class RefineByAlignPipeline(DiffusionPipeline):
         self,
         image: Picture | Sequence[Picture],
         mask_image: Picture | Sequence[Picture],
-        reference: Picture | Sequence[Picture],
-        reference_mask: Picture | Sequence[Picture | None] | None = None,
+        reference: Picture | Sequence[Picture | Sequence[Picture]],
+        reference_mask: Picture | Sequence[Picture | Sequence[Picture | None] | None] | None = None,
         reference_region: Picture | Sequence[Picture | None] | None = None,
         *,
         num_inference_steps: int = 50,
@@ -208,7 +209,8 @@ class RefineByAlignPipeline(DiffusionPipeline):
             image: Generated image(s) with a defect: PIL; HxWx3 uint8 or float in [0, 1]; 3xHxW
                 tensors in [0, 1]; a list of these, or a batch with one more axis in front.
             mask_image: The defect(s), white, of the image's size.
-            reference: Picture(s) of the same object; one serves all images.
+            reference: Picture(s) of the same object; one serves all images. Several for one image,
+                or a list in the list for each: the best is chosen for each defect.
             reference_mask: The object on the reference; None = its alpha channel, if it has one.
             reference_region: The matching region on the reference, where it is known: no alignment.
             num_inference_steps: Sampler steps of the refinement.
@@ -234,12 +236,12 @@ class RefineByAlignPipeline(DiffusionPipeline):
         )
         requests = make_requests(image, mask_image, reference, reference_mask, reference_region)
         timesteps = fresh_scheduler(self.scheduler, num_inference_steps, _CPU).timesteps
-        total = -(-len(requests) // chosen.batch_size) * len(timesteps)
+        total = count_batches(requests, chosen) * len(timesteps)
         with self.progress_bar(total=total) as bar:  # pyright: ignore
             report = self._reporter(bar, timesteps, callback_on_step_end)
-            results = self.refine(requests, chosen, generator=generator, callback=report)
+            results = self.refine_images(requests, chosen, generator=generator, callback=report)
         self.maybe_free_model_hooks()
-        return make_output(requests, results, output_type)
+        return make_output(image, results, output_type)
 
     @torch.no_grad()
     def refine(
@@ -250,7 +252,7 @@ class RefineByAlignPipeline(DiffusionPipeline):
         generator: torch.Generator | None = None,
         callback: StepCallback | None = None,
     ) -> list[RefinementResult]:
-        """Align and refine requests: what a call does, with all that is known of each result.
+        """Align and refine requests, each mask as one defect after the reference it names.
 
         Args:
             requests: One or several; images of any size.
@@ -264,6 +266,25 @@ class RefineByAlignPipeline(DiffusionPipeline):
         if isinstance(requests, RefinementRequest):
             requests = [requests]
         return refine_many(
+            self.network,
+            self.scheduler,
+            requests,
+            settings or self.settings(),
+            generator=generator,
+            callback=callback,
+        )
+
+    @torch.no_grad()
+    def refine_images(
+        self,
+        requests: Sequence[RefinementRequest],
+        settings: RefinementSettings | None = None,
+        *,
+        generator: torch.Generator | None = None,
+        callback: StepCallback | None = None,
+    ) -> list[ImageResult]:
+        """Mend every defect of every image (`rba.inference.images.refine_images`)."""
+        return refine_images(
             self.network,
             self.scheduler,
             requests,

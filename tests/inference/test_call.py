@@ -88,6 +88,52 @@ def test_a_known_region_skips_the_alignment(
     assert np.isnan(out.confidences[0])
 
 
+def test_several_references_and_defects(
+    pipeline: RefineByAlignPipeline, pictures: dict[str, np.ndarray]
+) -> None:
+    two = pictures["mask_image"].copy()
+    two[80:84, 2:8] = True
+    references = [pictures["reference"], np.ascontiguousarray(pictures["reference"][::-1])]
+    steps: list[int] = []
+
+    def count(pipe: Any, step: int, timestep: Any, given: dict[str, Any]) -> dict[str, Any]:
+        steps.append(step)
+        return given
+
+    given: dict[str, Any] = {**pictures, "num_inference_steps": 2}
+    one = pipeline(
+        **given | {"mask_image": two, "reference": references}, callback_on_step_end=count
+    )
+    assert steps == [0, 1, 0, 1]
+    (result,) = one.results
+    assert len(result.defects) == 2
+    assert one.references[0] == result.defects[0].choice.index
+    assert all(len(defect.choice.scores) == 2 for defect in result.defects)
+    batch = pipeline(
+        image=[pictures["image"]] * 2,
+        mask_image=[two, pictures["mask_image"]],
+        reference=[references, pictures["reference"]],
+        num_inference_steps=2,
+    )
+    assert (np.asarray(batch.images[0]) == np.asarray(one.images[0])).all()
+    assert [len(item.defects) for item in batch.results] == [2, 1]
+    assert batch.results[1].defects[0].choice.scores == ()
+
+
+def test_a_pil_picture_comes_back_in_its_mode(
+    pipeline: RefineByAlignPipeline, pictures: dict[str, np.ndarray]
+) -> None:
+    picture = Image.fromarray(pictures["image"])
+    picture.putalpha(200)
+    picture.info["dpi"] = (300, 300)
+    out = pipeline(**pictures | {"image": picture}, num_inference_steps=1)
+    assert out.images[0].mode == "RGBA"
+    assert out.images[0].info["dpi"] == (300, 300)
+    changed = (np.asarray(out.images[0]) != np.asarray(picture)).any(axis=2)
+    assert changed.any()
+    assert not changed[out.results[0].feather_mask() == 0].any()
+
+
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize(
     ("kind", "options"),
@@ -124,7 +170,7 @@ def test_callback_and_generator(
     changed = pipeline(**options, callback_on_step_end=stop_noise)
     assert [step for step, _ in seen] == [0, 1, 2]
     assert seen[0][1] > seen[1][1] > seen[2][1]
-    gray = changed.results[0].refined_crop
+    gray = changed.results[0].defects[0].result.refined_crop
     assert gray.std() < 1  # zero latents of the patch transform are one colour
 
     def drawn(number: int) -> np.ndarray:
@@ -171,7 +217,21 @@ def test_offloading_moves_every_part_before_it_computes(
         ({"image": []}, "image is an empty list"),
         ({"mask_image": np.zeros((90, 120), bool)}, "artifact mask is empty"),
         ({"mask_image": np.ones((9, 12), bool)}, "the mask is 12x9 pixels"),
-        ({"reference": [np.zeros((9, 9, 3), np.uint8)] * 3}, "3 pictures as reference for 1"),
+        ({"mask_image": [np.ones((90, 120), bool)] * 3}, "3 pictures as mask_image for 1"),
+        (
+            {
+                "reference": [np.zeros((9, 9, 3), np.uint8)] * 2,
+                "reference_mask": [np.ones((9, 9), bool)] * 3,
+            },
+            "3 reference masks for 2 references",
+        ),
+        (
+            {
+                "reference": [np.zeros((9, 9, 3), np.uint8)] * 2,
+                "reference_region": np.ones((9, 9), bool),
+            },
+            "marks one reference",
+        ),
         ({"seed": -1}, "seed -1"),
         ({"num_inference_steps": 0}, "0 sampler steps"),
     ],
