@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from rba.errors import InputError
 
 # Half floats would need their losses scaled, which hides from us what is not finite.
+_MIXED = ("bf16-mixed", "bf16")
 _PRECISIONS = ("32-true", "32", "bf16-mixed", "bf16", "bf16-true", "64-true", "64")
 
 
@@ -24,7 +25,14 @@ def check_speed_settings(config: DictConfig) -> None:
             f"trainer.precision={precision}; give 32-true, bf16-mixed or bf16-true (float16 would "
             "need its losses scaled, which the skipping of non-finite updates cannot see through)"
         )
+    fused = config.optimizer.get("factory", {}).get("fused")
     eight_bit = str(config.optimizer.get("factory", {}).get("_target_")).endswith("adamw_8bit")
+    if fused and not eight_bit and precision in _MIXED and trainer.get("gradient_clip_val"):
+        raise InputError(
+            f"optimizer.factory.fused=true with trainer.precision={precision} and "
+            f"trainer.gradient_clip_val={trainer.gradient_clip_val}: Lightning clips no gradients "
+            "of a fused optimiser there; give fused=null, or another precision"
+        )
     if eight_bit and speed.get("channels_last"):
         raise InputError(
             "optimizer=adamw_8bit with callbacks.speed.channels_last=true: bitsandbytes takes no "

@@ -1,11 +1,14 @@
 """Each setting of precision, memory and speed: what it does, and that a resume stays exact."""
 
 import copy
+import csv
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
@@ -18,7 +21,7 @@ from rba.errors import InputError
 from rba.inference.grid import GridSettings, batch_grid
 from rba.models.checkpoint import network_from_checkpoint, read_checkpoint
 from rba.models.network import RefinementNetwork
-from rba.settings import check_train_settings, compose_config
+from rba.settings import CONFIG_FOLDER, check_train_settings, compose_config
 from rba.training.callbacks.ema import EMACallback
 from rba.training.callbacks.speed import Speed
 from rba.training.eight_bit import adamw_8bit
@@ -222,6 +225,7 @@ SHARDS = ["experiment=tiny", "data.alignment.shards=a", "data.refinement.shards=
 @pytest.mark.parametrize(
     ("overrides", "named"),
     [
+        (["trainer.precision=bf16-mixed"], "clips no gradients"),
         (["trainer.precision=16-mixed"], "trainer.precision=16-mixed; give 32-true"),
         (["callbacks.speed.channels_last=true", "+trainer.strategy=fsdp"], "contiguous"),
         (["optimizer=adamw_8bit", "+trainer.strategy=fsdp"], "optimizer=adamw_8bit with"),
@@ -265,3 +269,45 @@ def test_without_bitsandbytes_the_way_out_is_named(
     monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
     with pytest.raises(InputError, match=r"pip install 'refine-by-align\[8bit\]'"):
         make(adamw_8bit)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["trainer.precision=bf16-true"],
+        [
+            "trainer.precision=bf16-mixed",
+            "optimizer.factory.fused=null",
+            "callbacks.speed={gradient_checkpointing:true,channels_last:true,compile:aot_eager,"
+            "frozen_dtype:bfloat16}",
+        ],
+    ],
+)
+def test_a_run_validates_shows_pictures_and_goes_on(
+    overrides: list[str], tmp_path: Path, alignment_shards: Path, refinement_shards: Path
+) -> None:
+    command = [
+        sys.executable, "train.py", "experiment=tiny", "run_name=made", f"runs_folder={tmp_path}",
+        "global_batch=2", "per_device_batch=2", "validate_every_n_steps=2",
+        "data.num_validation_samples=2", "data.num_workers=0", "validation.picture_steps=1",
+        "model.network.unet.architecture.block_out_channels=[16,16,16,16]",
+        "model.network.shared_start=false", "callbacks.progress_log.every_n_steps=1",
+        f"data.alignment.shards={alignment_shards}",
+        f"data.refinement.shards={refinement_shards}",
+        f"data.refinement.validation_shards={refinement_shards}",
+    ]  # fmt: skip
+    for steps, resume in ((2, []), (4, ["resume=auto"])):
+        done = subprocess.run(
+            [*command, f"max_steps={steps}", *overrides, *resume],
+            cwd=CONFIG_FOLDER.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+    rows = list(csv.DictReader((tmp_path / "made" / "metrics.csv").read_text().splitlines()))
+    losses = [float(row["validation/loss_refinement"]) for row in rows
+              if row.get("validation/loss_refinement")]  # fmt: skip
+    assert len(losses) == 2
+    assert np.isfinite(losses).all()
