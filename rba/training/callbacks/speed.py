@@ -86,13 +86,17 @@ class Speed(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Keep the frozen weights unrounded."""
-        checkpoint["state_dict"] |= self._exact
+        state = checkpoint["state_dict"]
+        state.update({name: weight for name, weight in self._exact.items() if name in state})
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Keep the frozen weights of the checkpoint."""
-        self._exact = {name: checkpoint["state_dict"][name].clone() for name in self._exact}
+        state = checkpoint["state_dict"]  # without frozen weights where those are named alone
+        self._exact = {
+            name: state.get(name, weight).clone() for name, weight in self._exact.items()
+        }
 
 
 def _frozen_parts(network: RefinementNetwork) -> dict[str, nn.Module]:
