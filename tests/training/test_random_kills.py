@@ -204,5 +204,5 @@ def test_twenty_kills_change_nothing(
     assert records[0] == records[1]
     assert len(records[0]) == 2 * STEPS
     with (killed / "metrics.csv").open(newline="") as file:
-        steps = [row["step"] for row in csv.DictReader(file) if row["train/samples_per_second"]]
+        steps = [row["step"] for row in csv.DictReader(file) if row["speed/samples_per_second"]]
     assert steps == [str(step) for step in range(7, STEPS, 7)] + [str(STEPS)]
