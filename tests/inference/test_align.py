@@ -9,6 +9,7 @@ import torch
 from diffusers import DPMSolverMultistepScheduler
 from torch import Tensor
 
+from rba.attention import capture
 from rba.batch import Batch, Example, Mode
 from rba.errors import InputError
 from rba.geometry import mask_to_latent, mask_to_queries
@@ -117,9 +118,20 @@ def test_what_lies_under_the_mask_does_not_matter_unless_shown(
     assert not torch.allclose(*maps)
 
 
-def test_stops_at_the_wanted_layer(
-    network: RefinementNetwork, scheduler: Any, inputs: dict[str, Tensor]
+def test_stops_at_the_wanted_layer_which_alone_computes_probabilities(
+    network: RefinementNetwork,
+    scheduler: Any,
+    inputs: dict[str, Tensor],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    computed: list[Any] = []
+    original = capture.attention_probabilities
+
+    def counted(attention: Any, *args: Any) -> Tensor:
+        computed.append(attention)
+        return original(attention, *args)
+
+    monkeypatch.setattr(capture, "attention_probabilities", counted)
     ran: list[int] = []
     handles = [
         module.register_forward_pre_hook(lambda m, a, index=index: ran.append(index))
@@ -131,6 +143,7 @@ def test_stops_at_the_wanted_layer(
         for handle in handles:
             handle.remove()
     assert ran == list(range(10))
+    assert computed == [network.cross_attention_layers()[9][1]]
 
 
 def test_mean_over_cells_and_noises(
