@@ -1,7 +1,7 @@
 """What a call of the pipeline takes and gives: PIL, NumPy or tensors in, a dataclass out."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,12 @@ from rba.geometry import Box
 from rba.inference.images import ImageResult
 from rba.inference.original import in_form_of
 from rba.inference.request import RefinementRequest
+from rba.inference.sampler import StepCallback
 from rba.pictures import picture_to_mask, picture_to_pixels
 
 Picture = Image.Image | np.ndarray | Tensor
+StepEnd = Callable[[Any, int, Tensor, dict[str, Any]], dict[str, Any]]
+"""diffusers' callback at the end of a step: (pipeline, step, timestep, {"latents": Tensor})."""
 OUTPUT_TYPES = ("pil", "np", "pt")
 
 
@@ -138,6 +141,20 @@ def make_output(
         seconds=[result.seconds for result in results],
         results=list(results),
     )
+
+
+def step_reporter(
+    pipeline: object, bar: Any, timesteps: Tensor, step_end: StepEnd | None
+) -> StepCallback:
+    """Return what moves the bar and calls the user's callback after each sampler step."""
+
+    def report(index: int, _: int, latents: Tensor) -> Tensor | None:
+        bar.update()
+        if step_end is None:
+            return None
+        return step_end(pipeline, index, timesteps[index], {"latents": latents}).get("latents")
+
+    return report
 
 
 def check_output_type(output_type: str) -> None:

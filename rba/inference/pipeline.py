@@ -2,22 +2,24 @@
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
-from torch import Tensor, nn
+from torch import nn
 
 from rba.errors import InputError
 from rba.inference.align import AlignmentSettings
 from rba.inference.call import (
     Picture,
     RefineByAlignOutput,
+    StepEnd,
     check_output_type,
     make_output,
     make_requests,
+    step_reporter,
 )
 from rba.inference.images import ImageResult, count_batches, refine_images
 from rba.inference.model_files import make_portable, without_library_bars
@@ -34,9 +36,6 @@ from rba.models.network import RefinementNetwork
 from rba.models.shipped import INDEX_NAME, resolve_model
 
 _CPU = torch.device("cpu")
-
-StepEnd = Callable[[Any, int, Tensor, dict[str, Any]], dict[str, Any]]
-"""diffusers' callback at the end of a step: (pipeline, step, timestep, {"latents": Tensor})."""
 
 
 class RefineByAlignPipeline(DiffusionPipeline):
@@ -238,7 +237,7 @@ class RefineByAlignPipeline(DiffusionPipeline):
         timesteps = fresh_scheduler(self.scheduler, num_inference_steps, _CPU).timesteps
         total = count_batches(requests, chosen) * len(timesteps)
         with self.progress_bar(total=total) as bar:  # pyright: ignore
-            report = self._reporter(bar, timesteps, callback_on_step_end)
+            report = step_reporter(self, bar, timesteps, callback_on_step_end)
             results = self.refine_images(requests, chosen, generator=generator, callback=report)
         self.maybe_free_model_hooks()
         return make_output(image, results, output_type)
@@ -292,14 +291,3 @@ class RefineByAlignPipeline(DiffusionPipeline):
             generator=generator,
             callback=callback,
         )
-
-    def _reporter(self, bar: Any, timesteps: Tensor, step_end: StepEnd | None) -> StepCallback:
-        """Return what moves the bar and calls the user's callback after each sampler step."""
-
-        def report(index: int, _: int, latents: Tensor) -> Tensor | None:
-            bar.update()
-            if step_end is None:
-                return None
-            return step_end(self, index, timesteps[index], {"latents": latents}).get("latents")
-
-        return report
