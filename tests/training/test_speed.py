@@ -19,8 +19,9 @@ from torch.utils.data import DataLoader, IterableDataset
 from rba.batch import Batch, Mode
 from rba.errors import InputError
 from rba.inference.grid import GridSettings, batch_grid
-from rba.models.checkpoint import network_from_checkpoint, read_checkpoint
+from rba.models.checkpoint import read_checkpoint
 from rba.models.network import RefinementNetwork
+from rba.models.restore import network_from_checkpoint
 from rba.settings import CONFIG_FOLDER, check_train_settings, compose_config
 from rba.training.callbacks.ema import EMACallback
 from rba.training.callbacks.speed import Speed
