@@ -1,6 +1,7 @@
 """Low-rank adapters of the U-Net, by peft: put in, merged, and written as diffusers names them."""
 
 import dataclasses
+import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -126,6 +127,18 @@ def write_lora(state: Mapping[str, Tensor], settings: LoraSettings, folder: Path
         unet_lora_adapter_metadata=told,
         weight_name=ADAPTER_FILE,
     )
+    _sort_header(folder / ADAPTER_FILE)
+
+
+def _sort_header(path: Path) -> None:
+    """Bring a safetensors file's header into one order; the library leaves it to chance."""
+    contents = path.read_bytes()
+    length = int.from_bytes(contents[:8], "little")
+    header = json.dumps(json.loads(contents[8 : 8 + length]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)  # tensors start at multiples of 8
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(len(header).to_bytes(8, "little") + header + contents[8 + length :])
+    partial.replace(path)
 
 
 def adapter_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

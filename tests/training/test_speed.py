@@ -226,7 +226,7 @@ SHARDS = ["experiment=tiny", "data.alignment.shards=a", "data.refinement.shards=
 @pytest.mark.parametrize(
     ("overrides", "named"),
     [
-        (["trainer.precision=bf16-mixed"], "clips no gradients"),
+        (["trainer.precision=bf16-mixed", "optimizer.factory.fused=true"], "clips no gradients"),
         (["trainer.precision=16-mixed"], "trainer.precision=16-mixed; give 32-true"),
         (["callbacks.speed.channels_last=true", "+trainer.strategy=fsdp"], "contiguous"),
         (["optimizer=adamw_8bit", "+trainer.strategy=fsdp"], "optimizer=adamw_8bit with"),
