@@ -16,7 +16,6 @@ from rba.app.painting import (
     shown,
 )
 from rba.app.parts import Parts, Updates
-from rba.app.refining import best_alignment
 from rba.app.session import Session, Sessions
 from rba.app.uploads import Picture
 from rba.geometry import crop, resize_mask
@@ -71,7 +70,7 @@ class Matching:
         """Return the number of the reference that is used, from 0."""
         if session.chosen is not None:
             return session.chosen
-        return 0 if session.found is None else best_alignment(session.found.alignments)
+        return 0 if session.found is None else session.found.choice.index
 
     def used_sentence(self, session: Session) -> str:
         """Say which reference is used and how sure the match is."""
@@ -81,9 +80,8 @@ class Matching:
         which = "The reference" if len(session.references) == 1 else f"Reference {index + 1}"
         if alignment.fallback:
             return f"{which}: no region stood out, so the whole object guides the refinement."
-        why = (
-            "" if session.chosen is not None or len(session.references) == 1 else ", the best match"
-        )
+        chosen = session.chosen is not None or len(session.references) == 1
+        why = "" if chosen else ", which shows best what surrounds the defect"
         return f"{which} is used{why}: {_percent(alignment)} of the attention lies in the region."
 
     def painted_region(

@@ -10,6 +10,7 @@ from torch import Tensor
 from rba.case import Case
 from rba.errors import InputError
 from rba.inference.pipeline import RefineByAlignPipeline
+from rba.inference.references import ReferenceChoice, choose_reference
 from rba.inference.refine import align_requests, refine_aligned
 from rba.inference.request import (
     Alignment,
@@ -82,18 +83,17 @@ class Refiner:
             max_magnification=options.max_magnification,
         )
 
-    def align(self, case: Case, options: Options) -> tuple[Alignment, ...]:
-        """Find the defect's content on every reference of a case.
-
-        Returns:
-            One alignment a reference, in order.
-        """
+    def align(self, case: Case, options: Options) -> ReferenceChoice:
+        """Find the defect's content on every reference of a case, and choose the one to use."""
         requests = [
             RefinementRequest(case=case, reference_index=index)
             for index in range(len(case.references))
         ]
         with self._device:
-            return tuple(self._align(requests, self.settings(options)))
+            alignments = self._align(requests, self.settings(options))
+            if len(alignments) == 1:
+                return ReferenceChoice(index=0, scores=(), alignments=tuple(alignments))
+            return choose_reference(self._network, alignments)
 
     def refine(
         self,
@@ -152,12 +152,3 @@ class Refiner:
         self, requests: Sequence[RefinementRequest], settings: RefinementSettings
     ) -> list[Alignment]:
         return align_requests(self._network, self.pipeline.scheduler, requests, settings)
-
-
-def best_alignment(alignments: Sequence[Alignment]) -> int:
-    """Return the number of the alignment to use: most of its map's mass in one region.
-
-    An alignment that fell back to the whole object loses to every other; the first wins a tie.
-    """
-    scores = [0.0 if item.fallback else item.confidence for item in alignments]
-    return int(np.argmax(scores))

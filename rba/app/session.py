@@ -12,6 +12,7 @@ from rba.app.refining import Options
 from rba.app.uploads import Picture
 from rba.case import Case
 from rba.errors import InputError
+from rba.inference.references import ReferenceChoice
 from rba.inference.request import Alignment
 from rba.pictures import write_png
 
@@ -23,12 +24,17 @@ class Found:
     Attributes:
         mask: HxW bool, the defect that was looked for.
         options: The settings then.
-        alignments: One a reference.
+        choice: One alignment a reference, and which is used unless the user chooses.
     """
 
     mask: np.ndarray
     options: Options
-    alignments: tuple[Alignment, ...]
+    choice: ReferenceChoice
+
+    @property
+    def alignments(self) -> tuple[Alignment, ...]:
+        """One a reference, in order."""
+        return self.choice.alignments
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -171,8 +171,8 @@ class Working:
         return options
 
     def _align(self, session: Session, case: Case, options: Options) -> None:
-        alignments = self.refiner.align(case, options)
-        session.found = Found(mask=case.artifact_mask, options=options, alignments=alignments)
+        choice = self.refiner.align(case, options)
+        session.found = Found(mask=case.artifact_mask, options=options, choice=choice)
 
     def _is_current(self, session: Session, case: Case, options: Options) -> bool:
         """Return whether what was found is what would be found now."""

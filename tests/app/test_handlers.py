@@ -157,8 +157,8 @@ def test_the_best_of_several_references_is_used_or_the_chosen_one(
     loaded.do(loaded.working.find, loaded.values(painted()), TAB)
     found = loaded.session.found
     assert found is not None
-    scores = [0.0 if item.fallback else item.confidence for item in found.alignments]
-    assert loaded.matching.used(loaded.session) == int(np.argmax(scores))
+    assert len(found.choice.scores) == 2
+    assert loaded.matching.used(loaded.session) == int(np.argmax(found.choice.scores))
     for choice, index in (("Reference 2", 1), ("Reference 1", 0)):
         loaded.do(loaded.matching.choose, choice, TAB)
         said = loaded.do(loaded.working.refine, loaded.values(painted()), TAB)
