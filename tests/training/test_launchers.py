@@ -49,7 +49,7 @@ def launch(prefix: list[str], folder: Path, shards: tuple[Path, Path], *override
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=600,  # against a hang alone
     )
     assert done.returncode == 0, done.stderr[-3000:]
 
@@ -140,15 +140,20 @@ def test_one_process_lightning_ddp_and_torchrun_agree(
 
 
 @pytest.mark.slow
-def test_a_run_of_two_ranks_goes_on_on_one_with_the_same_samples(
-    tmp_path: Path, alignment_shards: Path, refinement_shards: Path
+@pytest.mark.parametrize(
+    "elsewhere",
+    [["data.num_workers=2"], [*DDP, "trainer.devices=4", "per_device_batch=1"]],
+    ids=["one rank", "four ranks"],
+)
+def test_a_run_of_two_ranks_goes_on_on_others_with_the_same_samples(
+    tmp_path: Path, alignment_shards: Path, refinement_shards: Path, elsewhere: list[str]
 ) -> None:
     shards = (alignment_shards, refinement_shards)
     launch([sys.executable], tmp_path, shards, "run_name=one", "max_steps=10")
     launch([sys.executable], tmp_path, shards, "run_name=moved", *DDP)
     launch(
         [sys.executable], tmp_path, shards, "run_name=moved", "max_steps=10", "resume=auto",
-        "data.num_workers=2",
+        *elsewhere,
     )  # fmt: skip
     assert samples_by_step(tmp_path / "moved") == samples_by_step(tmp_path / "one")
     # The five batches of four alignment samples are the 20 photos, each once.
