@@ -40,10 +40,12 @@ class Numbered(Dataset):
         return make(number, side=16 + 8 * (number % 3), size=1 + number % 4)
 
 
-def load(workers: int, *, persistent: bool = False) -> WatchedLoader[Batch]:
+def load(
+    workers: int, *, persistent: bool = False, dataset: Dataset | None = None
+) -> WatchedLoader[Batch]:
     memory = BatchMemory()
     loader = WatchedLoader(
-        Numbered(), batch_size=None, num_workers=workers, collate_fn=memory.pack,
+        dataset or Numbered(), batch_size=None, num_workers=workers, collate_fn=memory.pack,
         persistent_workers=persistent,
     )  # fmt: skip
     loader.memory = memory
@@ -78,11 +80,17 @@ def test_what_is_kept_is_never_written_over() -> None:
         assert torch.equal(image, Numbered()[number].image[:, :, 1:])
 
 
+class Alike(Numbered):
+    def __getitem__(self, number: int) -> Batch:
+        return make(number)
+
+
 def test_blocks_are_used_again() -> None:
-    loader = load(1)
+    loader = load(1, dataset=Alike())
     places = {batch.image.data_ptr() for batch in loader}
     assert loader.memory is not None
-    assert len(places) <= 6
+    # Two are made ahead, one is looked at, one is being handed over; the worker may be one before.
+    assert len(places) <= 5 < len(Alike())
     assert len(loader.memory.blocks) == len(places)
 
 
