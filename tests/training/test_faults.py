@@ -183,7 +183,9 @@ def test_a_killed_worker_ends_the_run_and_the_last_whole_step_is_kept(
         wait_for_steps(tmp_path / "killed" / "samples.jsonl", 7, process)
         (worker,) = workers_of(process.pid)
         os.kill(worker, signal.SIGKILL)
-        _, told = process.communicate(timeout=HANG)
+        killed_at = time.monotonic()
+        _, told = process.communicate(timeout=60)
+    assert time.monotonic() - killed_at < 30
     assert process.returncode == 3
     assert "loader worker 0 of 1 (process " in told
     assert "was killed by SIGKILL: most likely the machine's memory ran out" in told
@@ -219,10 +221,11 @@ def test_a_killed_worker_of_one_rank_ends_all_ranks(
         (worker,) = workers_of(second)
         os.kill(worker, signal.SIGKILL)
         killed_at = time.monotonic()
-        _, told = process.communicate(timeout=HANG)
+        _, told = process.communicate(timeout=120)
+    assert time.monotonic() - killed_at < 60
     assert process.returncode != 0
     assert "of rank 1) was killed by SIGKILL: most likely the machine's memory ran out" in told
     assert "Traceback" not in told
     while not is_gone(second):  # it may still be leaving
-        assert time.monotonic() - killed_at < HANG
+        assert time.monotonic() - killed_at < 60
         time.sleep(0.1)
