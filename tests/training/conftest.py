@@ -1,6 +1,7 @@
 """A network of a few thousand weights, and batches for it."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,3 +91,19 @@ def _example(draw: int) -> Example:
         draw=draw,
         sample_id=f"made/0/{draw}",
     )
+
+
+@pytest.fixture(scope="session")
+def equal() -> Callable[[Any, Any], bool]:
+    """Return a function that compares nested containers, tensors bit for bit."""
+
+    def same(first: Any, second: Any) -> bool:
+        if isinstance(first, torch.Tensor):
+            return torch.equal(first, second)
+        if isinstance(first, dict):
+            return first.keys() == second.keys() and all(same(first[k], second[k]) for k in first)
+        if isinstance(first, (list, tuple)):
+            return len(first) == len(second) and all(map(same, first, second))
+        return first == second
+
+    return same

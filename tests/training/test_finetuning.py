@@ -97,18 +97,8 @@ def train(
     return train
 
 
-def equal(first: Any, second: Any) -> bool:
-    if isinstance(first, torch.Tensor):
-        return torch.equal(first, second)
-    if isinstance(first, dict):
-        return first.keys() == second.keys() and all(equal(first[k], second[k]) for k in first)
-    if isinstance(first, (list, tuple)):
-        return len(first) == len(second) and all(map(equal, first, second))
-    return first == second
-
-
 def test_a_resumed_run_of_adapters_equals_one_in_one_go_and_saves_nothing_else(
-    train: Callable[..., Path], base: Path, tmp_path: Path
+    train: Callable[..., Path], base: Path, tmp_path: Path, equal: Callable[[Any, Any], bool]
 ) -> None:
     """With dropout, whose draws are keyed like all others."""
     whole = read_checkpoint(train(Run(tmp_path / "a", str(base), ["lora"]), 4))
@@ -215,7 +205,11 @@ def test_a_resume_with_other_parts_is_refused_by_name(
 
 
 def test_a_run_starts_from_a_checkpoint_averaged_or_raw(
-    train: Callable[..., Path], network: RefinementNetwork, base: Path, tmp_path: Path
+    train: Callable[..., Path],
+    network: RefinementNetwork,
+    base: Path,
+    tmp_path: Path,
+    equal: Callable[[Any, Any], bool],
 ) -> None:
     """Of adapters too: they are merged."""
     path = train(Run(tmp_path / "run", str(base), ["lora"]), 3)

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -153,19 +154,12 @@ def kill_once(rng: random.Random, command: list[str], run: Path) -> Kill:
     return Kill(rank, first, max(steps, 0), saving, ended_after, "; ".join(told))
 
 
-def equal(first: Any, second: Any) -> bool:
-    if isinstance(first, torch.Tensor):
-        return torch.equal(first, second)
-    if isinstance(first, dict):
-        return first.keys() == second.keys() and all(equal(first[k], second[k]) for k in first)
-    if isinstance(first, (list, tuple)):
-        return len(first) == len(second) and all(map(equal, first, second))
-    return first == second
-
-
 @pytest.mark.slow
 def test_twenty_kills_change_nothing(
-    tmp_path: Path, alignment_shards: Path, refinement_shards: Path
+    tmp_path: Path,
+    alignment_shards: Path,
+    refinement_shards: Path,
+    equal: Callable[[Any, Any], bool],
 ) -> None:
     command = [
         sys.executable, str(ROOT / "train.py"), *OPTIONS, f"runs_folder={tmp_path}",

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -89,18 +90,8 @@ def checkpoint(run: Path, step: int) -> dict[str, Any]:
     return torch.load(run / "checkpoints" / f"step_{step:08d}.ckpt", weights_only=True)
 
 
-def equal(first: Any, second: Any) -> bool:
-    if isinstance(first, torch.Tensor):
-        return torch.equal(first, second)
-    if isinstance(first, dict):
-        return first.keys() == second.keys() and all(equal(first[k], second[k]) for k in first)
-    if isinstance(first, (list, tuple)):
-        return len(first) == len(second) and all(map(equal, first, second))
-    return first == second
-
-
 def test_sixty_steps_killed_at_37_and_resumed_equal_sixty_in_one_go(
-    command: Command, tmp_path: Path
+    command: Command, tmp_path: Path, equal: Callable[[Any, Any], bool]
 ) -> None:
     train(command, "run_name=whole", "max_steps=60")
     killed = tmp_path / "killed"
@@ -109,14 +100,16 @@ def test_sixty_steps_killed_at_37_and_resumed_equal_sixty_in_one_go(
     assert 20 <= stopped_at < 60
     train(command, "run_name=killed", "max_steps=60", "resume=auto")
 
-    require_equal_runs(tmp_path / "whole", killed, 60)
+    require_equal_runs(tmp_path / "whole", killed, 60, equal)
     lines = (killed / "samples.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
     assert [record["step"] for record in records] == [step for step in range(60) for _ in range(2)]
     assert [r["mode"] for r in records[:4]] == ["alignment"] * 2 + ["refinement"] * 2
 
 
-def require_equal_runs(first: Path, second: Path, step: int) -> None:
+def require_equal_runs(
+    first: Path, second: Path, step: int, equal: Callable[[Any, Any], bool]
+) -> None:
     """Compare weights, average, optimiser, schedule and samples bit for bit."""
     one, two = checkpoint(first, step), checkpoint(second, step)
     for part in ("state_dict", "optimizer_states", "lr_schedulers", "callbacks", "global_step"):
@@ -149,7 +142,12 @@ PRODUCT = [
     ("workers", "persistent"), [(0, False), (1, False), (1, True), (3, False), (3, True)]
 )
 def test_killed_twice_at_arbitrary_moments_with_any_workers(
-    whole_run: Path, command: Command, tmp_path: Path, workers: int, persistent: bool
+    whole_run: Path,
+    command: Command,
+    tmp_path: Path,
+    equal: Callable[[Any, Any], bool],
+    workers: int,
+    persistent: bool,
 ) -> None:
     rng = random.Random(f"{workers} {persistent}")
     run = [
@@ -161,11 +159,13 @@ def test_killed_twice_at_arbitrary_moments_with_any_workers(
         step, delay = rng.randint(first, last), rng.uniform(0.0, 0.1)
         train_and_kill(command, samples, step, *run, delay=delay)
     train(command, *run)
-    require_equal_runs(whole_run, tmp_path / "killed", 24)
+    require_equal_runs(whole_run, tmp_path / "killed", 24, equal)
 
 
 @pytest.mark.slow
-def test_another_seed_gives_other_samples_and_weights(command: Command, tmp_path: Path) -> None:
+def test_another_seed_gives_other_samples_and_weights(
+    command: Command, tmp_path: Path, equal: Callable[[Any, Any], bool]
+) -> None:
     for seed in (0, 1):
         train(command, f"run_name=s{seed}", f"seed={seed}", "max_steps=2")
     first, second = (checkpoint(tmp_path / f"s{seed}", 2)["state_dict"] for seed in (0, 1))

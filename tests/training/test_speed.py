@@ -76,16 +76,6 @@ def trained(
     return trainer
 
 
-def equal(first: Any, second: Any) -> bool:
-    if isinstance(first, torch.Tensor):
-        return torch.equal(first, second)
-    if isinstance(first, dict):
-        return first.keys() == second.keys() and all(equal(first[k], second[k]) for k in first)
-    if isinstance(first, (list, tuple)):
-        return len(first) == len(second) and all(map(equal, first, second))
-    return first == second
-
-
 LEVERS: dict[str, tuple[dict[str, Any], str, Any]] = {
     "bf16-mixed": ({}, "bf16-mixed", torch.optim.AdamW),
     "bf16-true": ({}, "bf16-true", torch.optim.AdamW),
@@ -145,7 +135,12 @@ def make(network: RefinementNetwork, scheduler: Any) -> Maker:
     ],
 )
 def test_a_resume_is_exact_and_the_checkpoint_is_like_any_other(
-    name: str, make: Maker, make_batch: BatchMaker, network: RefinementNetwork, tmp_path: Path
+    name: str,
+    make: Maker,
+    make_batch: BatchMaker,
+    network: RefinementNetwork,
+    tmp_path: Path,
+    equal: Callable[[Any, Any], bool],
 ) -> None:
     speed, precision, optimizer = LEVERS[name]
     if optimizer is adamw_8bit:
@@ -173,7 +168,7 @@ def test_a_resume_is_exact_and_the_checkpoint_is_like_any_other(
 
 @pytest.mark.filterwarnings("ignore:You defined a .validation_step.")
 def test_checkpointing_and_the_place_of_the_average_change_no_bit(
-    make: Maker, make_batch: BatchMaker
+    make: Maker, make_batch: BatchMaker, equal: Callable[[Any, Any], bool]
 ) -> None:
     plain, saving = make(), make()
     trained(plain, make_batch, {}, "32-true", steps=2)
