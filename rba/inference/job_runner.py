@@ -64,6 +64,15 @@ class Outcome:
     error: str | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class _Read:
+    """A job's case, or why it could not be read, and the fingerprint of what was read."""
+
+    job: Job
+    case: Case | Exception
+    fingerprint: str
+
+
 def run_jobs(
     pipeline: RefineByAlignPipeline,
     jobs: Iterable[Sequence[Job]],
@@ -83,55 +92,52 @@ def run_jobs(
         ``"status": "failed"`` and its error; the others go on.
     """
     with ThreadPoolExecutor(max_workers=1) as reader:
-        waiting: Future[list[Case | Exception]] | None = None
-        current: Sequence[Job] = ()
+        waiting: Future[list[_Read]] | None = None
         for batch in jobs:
-            following = reader.submit(_read_batch, batch)
+            following = reader.submit(_read_batch, batch, outputs)
             if waiting is not None:
-                yield from _refine_batch(pipeline, current, waiting.result(), outputs, settings)
-            waiting, current = following, batch
+                yield from _refine_batch(pipeline, waiting.result(), outputs, settings)
+            waiting = following
         if waiting is not None:
-            yield from _refine_batch(pipeline, current, waiting.result(), outputs, settings)
+            yield from _refine_batch(pipeline, waiting.result(), outputs, settings)
 
 
-def _read_batch(jobs: Sequence[Job]) -> list[Case | Exception]:
-    cases: list[Case | Exception] = []
+def _read_batch(jobs: Sequence[Job], outputs: JobOutputs) -> list[_Read]:
+    read: list[_Read] = []
     for job in jobs:
+        fingerprint = outputs.fingerprint(job)  # before: a file that changes later is done again
         try:
-            cases.append(job.read())
+            read.append(_Read(job, job.read(), fingerprint))
         except Exception as error:  # told in the job's result file, see `_failed`
-            cases.append(error)
-    return cases
+            read.append(_Read(job, error, fingerprint))
+    return read
 
 
 def _refine_batch(
     pipeline: RefineByAlignPipeline,
-    jobs: Sequence[Job],
-    cases: Sequence[Case | Exception],
+    read: Sequence[_Read],
     outputs: JobOutputs,
     settings: RefinementSettings,
 ) -> Iterator[Outcome]:
     """Refine what could be read together; where that fails, one by one to find the bad one."""
-    readable = [
-        (job, case) for job, case in zip(jobs, cases, strict=True) if isinstance(case, Case)
-    ]
-    for job, error in zip(jobs, cases, strict=True):
-        if isinstance(error, Exception):
-            yield _failed(job, error, outputs)
+    for item in read:
+        if isinstance(item.case, Exception):
+            yield _failed(item.job, item.case, outputs)
+    readable = [(item, item.case) for item in read if isinstance(item.case, Case)]
     results: Sequence[ImageResult] = ()
     if len(readable) > 1:
         try:
             results = _refine(pipeline, [case for _, case in readable], settings)
         except Exception:  # raised again below by the job that causes it
             results = ()
-    for index, (job, case) in enumerate(readable):
+    for index, (item, case) in enumerate(readable):
         try:
             result = results[index] if results else _refine(pipeline, [case], settings)[0]
-            _write(job, case, result, outputs)
+            _write(item, case, result, outputs)
         except Exception as error:
-            yield _failed(job, error, outputs)
+            yield _failed(item.job, error, outputs)
         else:
-            yield Outcome(id=job.id)
+            yield Outcome(id=item.job.id)
 
 
 def _refine(
@@ -140,7 +146,8 @@ def _refine(
     return pipeline.refine_images([RefinementRequest(case=case) for case in cases], settings)
 
 
-def _write(job: Job, case: Case, result: ImageResult, outputs: JobOutputs) -> None:
+def _write(item: _Read, case: Case, result: ImageResult, outputs: JobOutputs) -> None:
+    job = item.job
     write_like(outputs.image(job), result.image, result.feather_mask() > 0, job.image)
     if outputs.intermediates is not None:
         folder = outputs.intermediates / job.id
@@ -152,7 +159,7 @@ def _write(job: Job, case: Case, result: ImageResult, outputs: JobOutputs) -> No
         "image": str(job.image),
         "output": outputs.image(job).name,
         **image_facts(case, result),
-        "fingerprint": outputs.fingerprint(job),
+        "fingerprint": item.fingerprint,
     }
     _write_facts(outputs.facts(job), facts)
 

@@ -130,6 +130,24 @@ def test_mistakes_before_the_model_is_opened(
         assert words in capsys.readouterr().err
 
 
+def test_a_picture_that_changes_while_it_is_refined_is_done_again(
+    run: Run, tmp_path: Path, monkeypatch: Any, write: Any
+) -> None:
+    original, starts = job_runner._refine, [list[str]()]
+
+    def slow(pipeline: Any, cases: Any, settings: Any) -> Any:
+        starts[-1].extend(case.id for case in cases)
+        if len(starts) == 1 and cases[0].id == "0":
+            write("in/0.png", read_image(tmp_path / "in" / "4.png"))
+        return original(pipeline, cases, settings)
+
+    monkeypatch.setattr(job_runner, "_refine", slow)
+    run()
+    starts.append([])
+    run()
+    assert starts[1] == ["0"]
+
+
 @pytest.mark.slow
 def test_two_devices_share_the_jobs_and_one_that_dies_takes_only_its_own(
     run: Run, tmp_path: Path, monkeypatch: Any, capsys: Any
