@@ -16,6 +16,7 @@ from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 _POLL = 0.2  # seconds
+_FIRST = "RBA_FIRST_PROCESS"  # tells the children who started them
 _LEAVE = 10.0  # seconds in which a process without a process group may still end by itself
 
 
@@ -46,10 +47,12 @@ class WatchingLauncher(_SubprocessScriptLauncher):
             num_devices=self.num_processes, num_nodes=self.num_nodes
         )
         if not self.cluster_environment.creates_processes_externally:
+            os.environ[_FIRST] = str(os.getpid())
             self._call_children_scripts()
             self._start(self._watch)
-        elif isinstance(self.cluster_environment, LightningEnvironment):
-            self._start(self._watch_first, os.getppid())  # we are one of its children
+        elif _FIRST in os.environ and isinstance(self.cluster_environment, LightningEnvironment):
+            # One of its children. It may have died while this one was still importing.
+            self._start(self._watch_first, int(os.environ[_FIRST]))
         return function(*args, **kwargs)
 
     @staticmethod

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from lightning.fabric.plugins.environments import LightningEnvironment
 
 from rba.training.launcher import WatchingLauncher
 
@@ -74,3 +75,24 @@ def test_a_child_ends_with_the_first_process(
     WatchingLauncher(environment, 2, 1, grace=60.0)._watch_first(7)  # pyright: ignore
     assert ended == [(os.getpid(), signal.SIGKILL)]
     assert "the process of local rank 0 (7) is gone" in capfd.readouterr().err
+
+
+def test_a_child_whose_first_process_died_before_it_began_ends_too(
+    ended: list[tuple[int, int]],
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Importing takes seconds: by then another process may be its parent."""
+    monkeypatch.setattr("rba.training.launcher._LEAVE", 0.0)
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    monkeypatch.setenv("RBA_FIRST_PROCESS", str(gone.pid))
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    launcher = WatchingLauncher(LightningEnvironment(), 2, 1, grace=60.0)
+    watches: list[Any] = []
+    monkeypatch.setattr(launcher, "_start", lambda watch, *given: watches.append((watch, given)))
+    assert launcher.launch(lambda: "trained") == "trained"
+    ((watch, given),) = watches
+    watch(*given)
+    assert ended == [(os.getpid(), signal.SIGKILL)]
+    assert f"the process of local rank 0 ({gone.pid}) is gone" in capfd.readouterr().err
