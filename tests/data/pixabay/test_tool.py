@@ -170,8 +170,13 @@ def test_a_stop_by_the_user_is_no_traceback(server, tool, tmp_path, monkeypatch,
         return asked(url)
 
     monkeypatch.setattr(server, "answer", interrupted)
-    with pytest.raises(SystemExit) as caught:
-        tool("queries=[cat]", f"out={tmp_path}")
+    # A shell that started the tests in the background has them ignore SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(SystemExit) as caught:
+            tool("queries=[cat]", f"out={tmp_path}")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert caught.value.code == 130
     assert "stopped; the same command goes on" in capsys.readouterr().out
     monkeypatch.undo()
