@@ -8,6 +8,11 @@ import numpy as np
 
 from rba.errors import InputError
 
+TASKS = ("customization", "view_synthesis", "composition", "try_on")
+"""The tasks of GenArtifactBench. [0] 4.1, A.6."""
+GENERATORS = ("DreamBooth", "Zero123++", "AnyDoor", "IDM-VTON")
+"""What made GenArtifactBench's images, in the order of `TASKS`. [0] A.6."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Case:
@@ -22,8 +27,8 @@ class Case:
         truth: HxWx3 uint8, the image without its defect, or None.
         correspondence_mask: hxw float32 in [0, 1] on the first reference, where the content of the
             artifact mask lies, or None.
-        task: ``customization``, ``view_synthesis``, ``composition``, ``try_on`` or another word.
-        generator: What made the image.
+        task: One of `TASKS`, or another word.
+        generator: What made the image: one of `GENERATORS`, or another name.
         metadata: Anything else, JSON-serialisable.
 
     Raises:

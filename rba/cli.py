@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rba.errors import InputError, command_message, exit_status
+from rba.evaluation.bench_command import add_bench
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rba", description="Refine-by-Align")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    for add in (_add_refine, _add_evaluate, _add_calibrate, _add_export, _add_app):
+    for add in (_add_refine, _add_evaluate, _add_calibrate, add_bench, _add_export, _add_app):
         add(commands)
     return parser
 

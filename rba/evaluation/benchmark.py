@@ -1,4 +1,4 @@
-"""Cases on disk, in GenArtifactBench's form: a folder a case.
+"""Cases on disk, in GenArtifactBench's form: a folder a case (``docs/benchmark.md``).
 
 ``image.png mask.png reference*.png case.json``, optional ``truth.png correspondence.png
 reference_mask*.png``. The references are taken in the order of their names; the object mask of
@@ -18,30 +18,44 @@ from rba.pictures import read_image, read_mask, write_png
 
 FACTS = "case.json"
 _KNOWN_FACTS = frozenset({"id", "task", "generator", "metadata"})
+_FILES = frozenset({"image.png", "mask.png", "truth.png", "correspondence.png", FACTS})
 
 
 def write_case(folder: str | Path, case: Case) -> None:
     """Write one case; the folder is made. Pictures are PNG, so reading gives them back exactly.
 
+    ``case.json`` comes last: a folder without it was not written whole.
+
     Args:
-        folder: Where; files of an earlier case in it are replaced.
+        folder: Where; an earlier case in it is replaced.
         case: Its soft correspondence mask is kept to 1/255.
+
+    Raises:
+        InputError: If nowhere in the correspondence mask is more than 1/255.
     """
     folder = Path(folder)
+    soft = None
+    if case.correspondence_mask is not None:
+        soft = np.rint(case.correspondence_mask * 255).astype(np.uint8)
+        if soft.max() <= 1:  # would be read as a mask of labels 0 and 1
+            raise InputError(f"case {case.id}: the correspondence mask is empty; leave it out")
     folder.mkdir(parents=True, exist_ok=True)
+    for path in (folder / FACTS, *folder.iterdir()):
+        if is_case_file(path.name):
+            path.unlink(missing_ok=True)
     write_png(folder / "image.png", case.image)
     write_png(folder / "mask.png", case.artifact_mask)
+    digits = max(2, len(str(len(case.references) - 1)))
     for index, (reference, mask) in enumerate(
         zip(case.references, case.reference_masks, strict=True)
     ):
-        suffix = "" if len(case.references) == 1 else f"_{index:02d}"
+        suffix = "" if len(case.references) == 1 else f"_{index:0{digits}d}"
         write_png(folder / f"reference{suffix}.png", reference)
         if mask is not None:
             write_png(folder / f"reference_mask{suffix}.png", mask)
     if case.truth is not None:
         write_png(folder / "truth.png", case.truth)
-    if case.correspondence_mask is not None:
-        soft = np.rint(case.correspondence_mask * 255).astype(np.uint8)
+    if soft is not None:
         write_png(folder / "correspondence.png", soft)
     facts = {
         "id": case.id,
@@ -49,7 +63,8 @@ def write_case(folder: str | Path, case: Case) -> None:
         "generator": case.generator,
         "metadata": dict(case.metadata),
     }
-    (folder / FACTS).write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
+    text = json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    (folder / FACTS).write_text(text, encoding="utf-8")
 
 
 def read_case(folder: str | Path) -> Case:
@@ -69,15 +84,15 @@ def read_case(folder: str | Path) -> Case:
     _check_object_masks(folder, references)
     truth, correspondence = folder / "truth.png", folder / "correspondence.png"
     return Case(
-        id=str(facts.get("id", folder.name)),
+        id=facts.get("id", folder.name),
         image=read_image(folder / "image.png"),
         artifact_mask=read_mask(folder / "mask.png"),
         references=tuple(read_image(path) for path in references),
         reference_masks=tuple(_read_object_mask(path) for path in references),
         truth=read_image(truth) if truth.is_file() else None,
         correspondence_mask=_read_soft_mask(correspondence) if correspondence.is_file() else None,
-        task=str(facts.get("task", "unknown")),
-        generator=str(facts.get("generator", "unknown")),
+        task=facts.get("task", "unknown"),
+        generator=facts.get("generator", "unknown"),
         metadata=facts.get("metadata", {}),
     )
 
@@ -112,24 +127,9 @@ def read_benchmark(root: str | Path) -> Iterator[Case]:
         yield case
 
 
-def validate_benchmark(root: str | Path) -> list[str]:
-    """Read every case and return one line for each broken one; an empty list means all is well.
-
-    Raises:
-        InputError: If the folder is missing or holds no case.
-    """
-    problems: list[str] = []
-    seen: dict[str, Path] = {}
-    for folder in case_folders(root):
-        try:
-            case = read_case(folder)
-        except InputError as error:
-            problems.append(f"{folder.name}: {error}")
-            continue
-        if case.id in seen:
-            problems.append(f"{folder.name}: id {case.id!r} is taken by {seen[case.id].name}")
-        seen.setdefault(case.id, folder)
-    return problems
+def is_case_file(name: str) -> bool:
+    """Return whether a file of this name in a case's folder is read."""
+    return name in _FILES or (name.startswith("reference") and name.endswith(".png"))
 
 
 def _is_object_mask(path: Path) -> bool:
@@ -162,7 +162,7 @@ def _read_soft_mask(path: Path) -> np.ndarray:
 
 def _read_facts(path: Path) -> dict[str, Any]:
     try:
-        facts: Any = json.loads(path.read_text())
+        facts: Any = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; a case needs it, {{}} is enough") from None
     except (OSError, ValueError) as error:
@@ -175,4 +175,7 @@ def _read_facts(path: Path) -> dict[str, Any]:
             f"{path} has unknown keys {sorted(unknown)}; known are {sorted(_KNOWN_FACTS)}, put "
             "anything else under metadata"
         )
+    for name in sorted(set(facts) - {"metadata"}):
+        if not isinstance(facts[name], str) or not facts[name]:
+            raise InputError(f"{path}: {name} is {facts[name]!r}; give a text")
     return facts

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rba.case import Case
 from rba.errors import InputError
 from rba.evaluation.benchmark import (
     read_benchmark,
     read_case,
-    validate_benchmark,
     write_case,
 )
 from rba.pictures import write_png
@@ -56,7 +57,7 @@ def assert_equal(first: Case, second: Case) -> None:
             assert one == two
 
 
-@pytest.mark.parametrize("references", [1, 3, 12])
+@pytest.mark.parametrize("references", [1, 3, 102])
 def test_round_trip(tmp_path: Path, references: int) -> None:
     case = make_case(references=references)
     write_case(tmp_path / "a", case)
@@ -84,18 +85,66 @@ def test_labels_0_and_1_are_read_as_a_mask(tmp_path: Path) -> None:
     assert np.array_equal(read, labels.astype(np.float32))
 
 
-def test_a_benchmark_is_read_in_order_and_validated(tmp_path: Path) -> None:
+def test_an_earlier_case_leaves_nothing_behind(tmp_path: Path) -> None:
+    write_case(tmp_path / "a", make_case(references=3))
+    (tmp_path / "a" / "notes.txt").write_text("mine")
+    small = dataclasses.replace(
+        make_case(), truth=None, correspondence_mask=None, metadata={"prompt": "un été à 東京"}
+    )
+    write_case(tmp_path / "a", small)
+    assert_equal(read_case(tmp_path / "a"), small)
+    assert (tmp_path / "a" / "notes.txt").read_text() == "mine"
+
+
+@given(
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    seed=st.integers(0, 2**32 - 1),
+    task=st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
+    metadata=st.dictionaries(
+        st.text(st.characters(exclude_categories=["Cs"])),
+        st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text()),
+    ),
+)
+@settings(max_examples=10, deadline=None)
+def test_any_case_is_read_as_it_was_written(
+    tmp_path_factory: pytest.TempPathFactory,
+    shape: tuple[int, int],
+    seed: int,
+    task: str,
+    metadata: dict[str, object],
+) -> None:
+    rng = np.random.default_rng(seed)
+    mask = rng.random(shape) > 0.5
+    mask[0, 0] = True
+    soft = rng.integers(0, 256, shape).astype(np.uint8)
+    soft[-1, -1] = rng.integers(2, 256)
+    case = Case(
+        id="a",
+        image=rng.integers(0, 256, (*shape, 3)).astype(np.uint8),
+        artifact_mask=mask,
+        references=(rng.integers(0, 256, (*shape, 3)).astype(np.uint8),),
+        reference_masks=(rng.random(shape) > 0.5,),
+        correspondence_mask=soft.astype(np.float32) / 255,
+        task=task,
+        metadata=metadata,
+    )
+    folder = tmp_path_factory.mktemp("case")
+    write_case(folder, case)
+    assert_equal(read_case(folder), case)
+
+
+def test_an_empty_match_is_not_written(tmp_path: Path) -> None:
+    case = dataclasses.replace(make_case(), correspondence_mask=np.zeros((12, 17), np.float32))
+    with pytest.raises(InputError, match="leave it out"):
+        write_case(tmp_path / "a", case)
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_benchmark_is_read_in_order(tmp_path: Path) -> None:
     for name in ("b", "a", "c"):
         write_case(tmp_path / name, make_case(name))
     assert [case.id for case in read_benchmark(tmp_path)] == ["a", "b", "c"]
-    assert validate_benchmark(tmp_path) == []
-    (tmp_path / "b" / "mask.png").unlink()
-    write_case(tmp_path / "d", make_case("a"))
-    problems = validate_benchmark(tmp_path)
-    assert len(problems) == 2
-    assert "mask.png" in problems[0]
-    assert "taken by a" in problems[1]
-    (tmp_path / "b" / "case.json").unlink()
+    write_case(tmp_path / "b", make_case("a"))
     with pytest.raises(InputError, match="same id 'a'"):
         list(read_benchmark(tmp_path))
 
@@ -107,6 +156,8 @@ def test_a_benchmark_is_read_in_order_and_validated(tmp_path: Path) -> None:
         ("case.json", "{", "not readable JSON"),
         ("case.json", json.dumps({"metadata": 3}), "must hold an object"),
         ("case.json", json.dumps({"prompt": "x"}), "unknown keys .'prompt'."),
+        ("case.json", json.dumps({"id": 3}), "id is 3; give a text"),
+        ("case.json", json.dumps({"task": ""}), "task is ''; give a text"),
         ("image.png", "no picture", "image.png cannot be read"),
         ("reference_mask_07.png", "", "belongs to no reference"),
     ],
