@@ -25,12 +25,15 @@ class RegionSettings:
             a strap, is no spike.
         ring_support: A cell of the outer ring with fewer neighbours above the threshold is noise.
         minimum_threshold: Lower bound of Otsu's threshold, as a share of the map's maximum.
+        clean: False keeps every cell above that threshold as it is, on the object or off it: no
+            noise filter, no clustering (the ablation of A.4).
     """
 
     spike_ratio: float = 3.0
     spike_support: int = 1
     ring_support: int = 2
     minimum_threshold: float = 0.3
+    clean: bool = True
 
 
 DEFAULT_SETTINGS = RegionSettings()
@@ -82,6 +85,8 @@ def correspondence_mask(
     cells = np.ones(values.shape, bool) if object_cells is None else object_cells.astype(bool)
     if cells.shape != values.shape or not cells.any():
         raise ValueError(f"object cells {cells.shape} are empty or do not fit map {values.shape}")
+    if not settings.clean:
+        return _uncleaned(_scaled(values), cells, settings.minimum_threshold)
     filtered = _scaled(_without_spikes(_scaled(values), settings))
     threshold = _threshold(filtered, settings.minimum_threshold)
     filtered = _without_lone_ring_cells(filtered, threshold, settings.ring_support)
@@ -94,6 +99,22 @@ def correspondence_mask(
             return RegionResult(
                 mask=mask, fallback=False, threshold=threshold, filtered=filtered, confidence=share
             )
+    return _nothing_left(cells, filtered)
+
+
+def _uncleaned(values: np.ndarray, cells: np.ndarray, minimum: float) -> RegionResult:
+    """Keep every cell above the threshold."""
+    if np.ptp(values) <= 1e-6:
+        return _nothing_left(cells, values)
+    threshold = _threshold(values, minimum)
+    mask = values > threshold
+    share = float(values[mask].sum() / values.sum())
+    return RegionResult(
+        mask=mask, fallback=False, threshold=threshold, filtered=values, confidence=share
+    )
+
+
+def _nothing_left(cells: np.ndarray, filtered: np.ndarray) -> RegionResult:
     return RegionResult(
         mask=cells, fallback=True, threshold=float("nan"), filtered=filtered, confidence=0.0
     )

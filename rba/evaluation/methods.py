@@ -25,17 +25,21 @@ class MethodResult:
     Attributes:
         image: HxWx3 uint8, of the size of ``case.image``.
         region: hxw bool on ``case.references[reference_index]``, where the method took its content
-            from; None where there is no such place.
+            from; None where there is no such place, or it lies on another picture. Empty: it was
+            searched for and not found.
         correspondence: n x n float, the raw correspondence map (n = 16), where there is one.
         reference_index: Which of the case's references ``region`` lies on.
-        notes: JSON: flags, the reason of a fallback under `FALLBACK`. Only what the method computed:
-            no clock, no path, so that a second run writes the same bytes.
+        faded: HxW bool, pixels beyond the artifact mask that the method may change to fade into
+            its surroundings; None = it changes none there.
+        notes: JSON: flags, the reason of a fallback under `FALLBACK`. Only what the method
+            computed: no clock, no path, so that a second run writes the same bytes.
     """
 
     image: np.ndarray
     region: np.ndarray | None = None
     correspondence: np.ndarray | None = None
     reference_index: int = 0
+    faded: np.ndarray | None = None
     notes: Mapping[str, object] = dataclasses.field(default_factory=lambda: MappingProxyType({}))
 
 

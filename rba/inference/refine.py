@@ -16,6 +16,7 @@ from rba.inference.frames import (
     paste_back,
     tensor_to_images,
 )
+from rba.inference.guidance import region_tokens
 from rba.inference.locate import locate_region, prepare_frames
 from rba.inference.noise import GeneratorNoise, KeyedNoise, NoiseSource
 from rba.inference.request import (
@@ -152,18 +153,14 @@ def refine_aligned(
         InputError: If the network's output is not finite.
     """
     start = time.perf_counter()
-    device, dtype = network_placement(network)
+    _, dtype = network_placement(network)
     noise = _noise(requests, settings, generator)
-    drop = torch.tensor([alignment.matched is None for alignment in alignments])
     with evaluating(network):
-        references = images_to_tensor(
-            [(item.matched or item.reference).pixels for item in alignments]
-        )
         condition = make_condition(
             network,
             images_to_tensor([item.crop.pixels for item in alignments]),
             masks_to_tensor([item.crop.mask for item in alignments]),
-            network.embed_references(references.to(device, dtype), drop.to(device)),
+            region_tokens(network, alignments, reencode=settings.reencode_region),
         )
         latents = sample(
             network,

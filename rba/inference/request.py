@@ -31,6 +31,9 @@ class RefinementSettings:
         feather_radius: Pixels of the crop beyond that over which the change fades out.
         alignment: Where the correspondence map is read.
         region: Post-processing of the map.
+        reencode_region: Encode the matched region again, cut from the original reference; False
+            keeps the tokens of the complete reference that the region touches, each at its place,
+            and puts null tokens in all other places (an ablation).
         sampler: Steps and guidance of the refinement stage.
         seed: Keys the noise, with each request's draw number.
         batch_size: Requests that go through the network together.
@@ -53,6 +56,7 @@ class RefinementSettings:
     feather_radius: int = 4
     alignment: AlignmentSettings = dataclasses.field(default_factory=AlignmentSettings)
     region: RegionSettings = dataclasses.field(default_factory=RegionSettings)
+    reencode_region: bool = True
     sampler: SamplerSettings = dataclasses.field(default_factory=SamplerSettings)
     seed: int = 0
     batch_size: int = 4

@@ -175,3 +175,21 @@ def test_never_empty_always_on_the_object_and_blind_to_scale(
 def test_settings_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         RegionSettings().spike_ratio = 1.0  # type: ignore[misc]
+
+
+def test_uncleaned_keeps_whatever_is_above_the_threshold() -> None:
+    values = np.full((16, 16), 0.01)
+    values[4:8, 4:8] = 0.8  # a blob on the object
+    values[15, 15] = 1.0  # a lone spike in the corner
+    values[10:12, 4:6] = 0.7  # a smaller blob off the object
+    on_object = np.zeros((16, 16), bool)
+    on_object[:9] = True
+    cleaned = correspondence_mask(values, on_object)
+    assert cleaned.mask.sum() == 16
+    raw = correspondence_mask(values, on_object, RegionSettings(clean=False))
+    assert np.array_equal(raw.mask, values > 0.5)
+    assert not raw.fallback
+    assert raw.confidence == pytest.approx(values[values > 0.5].sum() / values.sum())
+    flat = correspondence_mask(np.ones((16, 16)), on_object, RegionSettings(clean=False))
+    assert flat.fallback
+    assert np.array_equal(flat.mask, on_object)
