@@ -1,8 +1,10 @@
 """What each setting of precision, memory and speed brings beside float32 without any of them.
 
 python benchmarks/levers.py [--scale tiny|paper] [--device cpu|cuda] [--rounds 3] [--steps 12]
+    [--only WORD ...]
 
-Each setting trains a network of random weights on made-up batches in a process of its own, through
+Each setting trains a network of random weights on made-up batches, the same pictures every other
+step, in a process of its own, through
 the trainer, callbacks and module that `train.py` uses; in each round all take turns, the plain one
 first. ``tiny`` has the paper's parts with few channels, ``paper`` their full size (a GPU). Speed is
 samples a second over the plain one's in the same round: of the processor's time on a CPU, of the
@@ -74,6 +76,11 @@ LEVERS: dict[str, list[str]] = {
     "frozen parts in bfloat16": ["callbacks.speed.frozen_dtype=bfloat16"],
     "average on the CPU": ["callbacks.ema.device=cpu"],
     TWICE: [],
+    "latents and tokens kept, fixed examples": [
+        "data.examples_per_sample=1",
+        "callbacks.encoding_cache.gigabytes=1",
+        "callbacks.encoding_cache.training=true",
+    ],
     "compiled blocks": ["callbacks.speed.compile=inductor"],
     "bf16-mixed, frozen bfloat16, channels-last, compiled": [
         "trainer.precision=bf16-mixed",
@@ -83,6 +90,7 @@ LEVERS: dict[str, list[str]] = {
     ],
 }
 WARM_UP = 3  # steps that are not timed
+PERIOD = 2  # steps after which the pictures come again, under new draw numbers
 PACKAGES = ("torch", "lightning", "diffusers", "transformers", "numpy", "bitsandbytes")
 RESULTS = Path(__file__).parent / "results" / "levers.json"
 
@@ -101,7 +109,8 @@ class Stream(IterableDataset[Batch]):
             yield Batch.collate(mode, [self._example(draw) for draw in draws])
 
     def _example(self, draw: int) -> Example:
-        rng, side, view = np.random.default_rng(draw), self.image_size, self.reference_size
+        side, view = self.image_size, self.reference_size
+        rng = np.random.default_rng(draw % (PERIOD * self.size))
         mask = np.zeros((side, side), bool)
         mask[side // 4 : side // 2, side // 4 : side // 2] = True
         return Example(
@@ -170,7 +179,7 @@ def train(name: str, scale: str, device: str, steps: int, answers: Any) -> None:
     watch, ema = Watch(), EMACallback(0.9999, config.callbacks.ema.device)
     trainer = make_trainer(
         plain(config.trainer) | {"enable_progress_bar": False, "limit_val_batches": 0},
-        callbacks=[build(config.callbacks.speed), ema, watch],
+        callbacks=[build(config.callbacks[n]) for n in ("speed", "encoding_cache")] + [ema, watch],
         loggers=[],
         max_steps=steps,
         validate_every_n_steps=steps,
@@ -250,9 +259,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--without", nargs="*", default=[], help="words in names to leave out")
+    parser.add_argument(
+        "--only", nargs="*", default=[], help="words in names; other rows of the file stay"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     names = [n for n in LEVERS if not any(word in n for word in args.without)]
+    if args.only:
+        names = [n for n in names if n == PLAIN or any(word in n for word in args.only)]
     names = [n for n in names if n != "8-bit AdamW" or _version("bitsandbytes")]
     rounds: list[dict[str, dict[str, Any]]] = []
     for _ in range(args.rounds):
@@ -281,6 +295,14 @@ def write(args: argparse.Namespace, rows: list[dict[str, Any]], rounds: int) -> 
     }
     scale = {"scale": args.scale, "batch": SCALES[args.scale][0], "steps": args.steps}
     facts = {"date": str(date.today()), "machine": machine, **scale, "rounds": rounds, "rows": rows}
+    if args.only and args.out.exists():
+        own = {name: facts[name] for name in ("date", "steps", "rounds")} | {
+            "load": machine["load"]
+        }
+        facts = json.loads(args.out.read_text())
+        found = {one["name"]: one | own for one in rows if one["name"] != PLAIN}
+        kept = [found.pop(one["name"], one) for one in facts["rows"]]
+        facts["rows"] = [*kept, *found.values()]
     args.out.write_text(json.dumps(facts, indent=1) + "\n")
 
 

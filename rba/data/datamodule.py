@@ -73,6 +73,12 @@ class AlternatingDataModule(LightningDataModule):
         self.storage = storage or StorageSettings()
         self.loader = LoaderSettings(**loader)
         self.seed = seed
+        if self.loader.examples_per_sample is not None and self.curriculum.samples:
+            raise InputError(
+                f"data.examples_per_sample={self.loader.examples_per_sample} keeps the examples of "
+                f"a sample, data.curriculum.samples={self.curriculum.samples} changes them; give "
+                "null, or 0"
+            )
 
     @functools.cached_property
     def train_shards(self) -> dict[Mode, ShardChoiceSets]:
@@ -147,8 +153,9 @@ class AlternatingDataModule(LightningDataModule):
 
     def stream(self, world_size: int = 1, rank: int = 0) -> AlternatingStream:
         """Return the training stream of one rank: item m is its micro-batch m since step 0."""
+        parts, count = self.loader.node_parts, self.loader.examples_per_sample
         streams = {
-            mode: self._builder(mode).training(chosen, self.curriculum, self.loader.node_parts)
+            mode: self._builder(mode).training(chosen, self.curriculum, parts, count)
             for mode, chosen in self.train_shards.items()
         }
         return AlternatingStream(

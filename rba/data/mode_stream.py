@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from rba.batch import BadSample, Example
 from rba.data.bad_samples import TooManyBadSamplesError, summarize
-from rba.data.order import SampleOrder
+from rba.data.order import Place, SampleOrder
 from rba.data.record_values import require_values
 from rba.data.sample import RecordError, decode_record
 from rba.data.shards import ShardSet
@@ -32,12 +32,21 @@ class ModeStream:
         shards: Where the records lie.
         order: Which record a position has.
         make: Turns a record into an example.
+        examples_per_sample: None = each draw of a sample makes another example; N = it has N, which
+            come in turn, epoch by epoch. Their draw numbers, which key the noise, stay their own.
     """
 
-    def __init__(self, shards: ShardSet, order: SampleOrder, make: ExampleMaker) -> None:
+    def __init__(
+        self,
+        shards: ShardSet,
+        order: SampleOrder,
+        make: ExampleMaker,
+        examples_per_sample: int | None = None,
+    ) -> None:
         self.shards = shards
         self.order = order
         self.make = make
+        self.examples_per_sample = examples_per_sample
 
     def example(self, position: int, draw: int | None = None) -> Example:
         """Return the example at a position of the stream, with the bad samples it stands in for.
@@ -58,11 +67,18 @@ class ModeStream:
         reach = max(min(_MAX_IN_A_ROW, 2 * len(self.shards) // step), 1)
         for candidate in range(position, position + reach * step, step):
             place = self.order.place(candidate)
-            found = self._attempt(place.shard, place.index, draw)
+            found = self._attempt(place.shard, place.index, self._made_by(place, draw))
             if isinstance(found, Example):
-                return dataclasses.replace(found, replaced=tuple(replaced)) if replaced else found
+                return dataclasses.replace(found, draw=draw, replaced=tuple(replaced))
             replaced.append(found)
         raise TooManyBadSamplesError(_none_is_good(self.shards, replaced))
+
+    def _made_by(self, place: Place, draw: int) -> int:
+        """Return the number that keys the crop, hole, warp and colours of a sample."""
+        if (count := self.examples_per_sample) is None:
+            return draw
+        number = int(self.order.sizes[: place.shard].sum()) + place.index
+        return number * count + place.epoch % count
 
     def _attempt(self, shard: int, index: int, draw: int) -> Example | BadSample:
         """Make an example of one stored sample, or say what is wrong with its bytes."""

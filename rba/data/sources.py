@@ -65,6 +65,8 @@ class LoaderSettings:
         node_parts: In how many parts the shards of an epoch are dealt, so that each node reads its
             own: the number of nodes, or a multiple of it; 1 = every node reads all shards.
         num_validation_samples: Validation samples a shard set, at most.
+        examples_per_sample: None = crop, hole, warp and colours of a sample are drawn anew in each
+            epoch; N = it has N examples, which come in turn.
         shuffle_references: Give each training example the reference of its neighbour in the
             micro-batch: a control that cannot learn to use references.
 
@@ -81,6 +83,7 @@ class LoaderSettings:
     prefetch: int = 2
     node_parts: int = 1
     num_validation_samples: int = 64
+    examples_per_sample: int | None = None
     shuffle_references: bool = False
 
     def __post_init__(self) -> None:
@@ -98,3 +101,8 @@ class LoaderSettings:
         for name, least in least_values.items():
             if getattr(self, name) < least:
                 raise InputError(f"data.{name}={getattr(self, name)}; give at least {least}")
+        if self.examples_per_sample is not None and self.examples_per_sample < 1:
+            raise InputError(
+                f"data.examples_per_sample={self.examples_per_sample}; give at least 1, or null "
+                "for a new one in each epoch"
+            )

@@ -29,12 +29,16 @@ class StreamBuilder:
     masks: ProfileMasks
 
     def training(
-        self, chosen: ShardChoiceSets, curriculum: Curriculum, parts: int
+        self,
+        chosen: ShardChoiceSets,
+        curriculum: Curriculum,
+        parts: int,
+        examples_per_sample: int | None = None,
     ) -> ModeStream | MixedStream:
         """Return the infinite stream over all sets."""
         make = CurriculumExamples(curriculum, self._maker())
         streams = [
-            ModeStream(shards, self._order(chosen, number, parts), make)
+            ModeStream(shards, self._order(chosen, number, parts), make, examples_per_sample)
             for number, shards in enumerate(chosen.sets)
         ]
         return streams[0] if len(streams) == 1 else MixedStream(streams, chosen.mixture)

@@ -38,6 +38,13 @@ def check_speed_settings(config: DictConfig) -> None:
             "optimizer=adamw_8bit with callbacks.speed.channels_last=true: bitsandbytes takes no "
             "account of how a tensor lies in memory; give optimizer=adamw, or false"
         )
+    cache = config.callbacks.get("encoding_cache") or {}
+    if cache.get("training") and config.data.get("examples_per_sample") is None:
+        raise InputError(
+            "callbacks.encoding_cache.training=true, but crop, hole, warp and colours of a sample "
+            "are drawn anew in each epoch, so that nothing would ever be used again; give "
+            "data.examples_per_sample=1 (or a few), or training=false (validation is cached then)"
+        )
     if str(trainer.get("strategy", "auto")) == "fsdp":
         _check_sharded(config, eight_bit)
     if speed.get("compile") == "inductor":

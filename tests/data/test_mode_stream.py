@@ -318,3 +318,27 @@ def test_what_is_no_fault_of_the_bytes_is_never_replaced(open_stream, folder, er
     assert caught.value is error
     place = stream.order.place(3)
     assert f"alignment-{place.shard:06d}.tar, draw 3" in error.__notes__[0]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_sample_has_a_fixed_number_of_examples_which_come_in_turn(open_stream, folder, count):
+    plain = open_stream(folder)
+    stream = ModeStream(plain.shards, plain.order, plain.make, count)
+    size = len(plain.shards)
+    epochs = [[stream.example(e * size + n) for n in range(size)] for e in range(3)]
+    assert [x.draw for epoch in epochs for x in epoch] == list(range(3 * size))
+    first, second, third = ({x.sample_id: x for x in epoch} for epoch in epochs)
+    assert list(first) != list(second)  # the order is anew
+
+    def same(one, two):
+        fields = ("image", "artifact_mask", "reference", "correspondence_mask")
+        return all(np.array_equal(getattr(one, name), getattr(two, name)) for name in fields)
+
+    for name in first:
+        later = third if count == 2 else second
+        assert same(first[name], later[name])
+        assert same(first[name], second[name]) == (count == 1)
+        again = open_stream(folder)
+        assert not same(again.example(first[name].draw), again.example(first[name].draw + size))
+    masks = {example.artifact_mask.tobytes() for example in first.values()}
+    assert len(masks) > size // 2  # each sample has its own
