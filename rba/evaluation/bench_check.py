@@ -76,7 +76,7 @@ def check_benchmark(root: str | Path) -> BenchSummary:
         except InputError as error:
             summary.problems.append(f"{folder.name}: {error}")
             continue
-        problems = [*_faults(case), *_taken(case, folder.name, names, pictures)]
+        problems = [*case_faults(case), *_taken(case, folder.name, names, pictures)]
         summary.problems += [f"{folder.name}: {problem}" for problem in problems]
         summary.remarks += [f"{folder.name}: {remark}" for remark in _remarks(case, folder)]
         if not problems:
@@ -106,12 +106,8 @@ def summary_text(summary: BenchSummary, root: Path) -> str:
     return "\n".join(lines)
 
 
-def _is_candidate(path: Path) -> bool:
-    return path.is_dir() and not path.name.startswith(".")
-
-
-def _faults(case: Case) -> Iterator[str]:
-    """Say what the form forbids and a case alone does not."""
+def case_faults(case: Case) -> Iterator[str]:
+    """Say what the form of a benchmark forbids, and `Case` alone does not."""
     if case.id != Path(case.id).name or case.id.startswith(".") or "\\" in case.id:
         yield f"id {case.id!r} is no file name, and results are called after it; set another id"
     match = case.correspondence_mask
@@ -120,6 +116,10 @@ def _faults(case: Case) -> Iterator[str]:
     for index, mask in enumerate(case.reference_masks):
         if mask is not None and not mask.any():
             yield f"the object mask of reference {index} marks nothing; paint it, or delete it"
+
+
+def _is_candidate(path: Path) -> bool:
+    return path.is_dir() and not path.name.startswith(".")
 
 
 def _taken(

@@ -12,7 +12,7 @@ def add_bench(commands: Any) -> None:
     """Add ``rba bench`` and its subcommands to the command line's subparsers."""
     bench = commands.add_parser("bench", help="folders of cases: check them, make them")
     actions = bench.add_subparsers(required=True, metavar="ACTION")
-    for add in (_add_check,):
+    for add in (_add_check, _add_import):
         add(actions)
 
 
@@ -24,7 +24,42 @@ def _add_check(actions: Any) -> None:
     check.set_defaults(run=_check)
 
 
+def _add_import(actions: Any) -> None:
+    taken = actions.add_parser(
+        "import", help="make cases of what a generator wrote, or of your own files"
+    )
+    taken.add_argument("source", metavar="SOURCE", help="its output folder, or a CSV file")
+    taken.add_argument(
+        "--from",
+        dest="kind",
+        required=True,
+        choices=("dreambooth", "zero123plus", "anydoor", "idm_vton", "csv"),
+        help="what wrote it; csv: your own files, see docs/benchmark.md",
+    )
+    taken.add_argument("--output", required=True, metavar="DIR", help="folder of cases, new or not")
+    taken.add_argument(
+        "--references", metavar="DIR", help="photos (dreambooth), given views, VITON-HD's folder"
+    )
+    taken.add_argument(
+        "--masks", metavar="DIR", help="artifact masks (default: NAME_mask.png beside NAME.png)"
+    )
+    taken.add_argument("--pairs", choices=("paired", "unpaired"), help="idm_vton: whose garment")
+    taken.add_argument(
+        "--first-panel", choices=("equal", "square"), help="anydoor: width of the first panel"
+    )
+    taken.add_argument("--task", help="instead of the generator's task")
+    taken.add_argument("--generator", help="instead of the generator's name")
+    taken.set_defaults(run=_import)
+
+
 def _check(options: argparse.Namespace) -> None:
     from rba.evaluation.bench_check import run_check
 
     run_check(options.folder)
+
+
+def _import(options: argparse.Namespace) -> None:
+    from rba.evaluation.bench_import import ImportCommand, run_import
+
+    given = {key: value for key, value in vars(options).items() if key != "run"}
+    run_import(ImportCommand(**given))

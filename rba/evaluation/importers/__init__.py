@@ -1,0 +1,1 @@
+"""What the generators of GenArtifactBench write, and one's own files, as cases: one file each."""
