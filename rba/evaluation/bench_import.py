@@ -142,14 +142,19 @@ def _settings(command: ImportCommand) -> ImportSettings:
 
 
 def _told(entry: Found | LeftOut, command: ImportCommand) -> Found | LeftOut:
-    """Set task and generator as the user says, else the generator's own."""
+    """Set task and generator: a table's cell, else as the user says, else the generator's own."""
     if isinstance(entry, LeftOut):
         return entry
-    task, generator = _WROTE.get(command.kind, (entry.task, entry.generator))
-    prefix = "" if command.kind == "csv" else f"{command.kind}-"
+    if command.kind == "csv":
+        return dataclasses.replace(
+            entry,
+            task=entry.task or command.task or "unknown",
+            generator=entry.generator or command.generator or "unknown",
+        )
+    task, generator = _WROTE[command.kind]
     return dataclasses.replace(
         entry,
-        id=prefix + entry.id,
+        id=f"{command.kind}-{entry.id}",
         task=command.task or task,
         generator=command.generator or generator,
     )

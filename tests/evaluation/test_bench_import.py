@@ -231,7 +231,7 @@ def test_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     )
     output = tmp_path / "bench"
     arguments = ["bench", "import", str(tmp_path / "cases.csv"), "--from", "csv"]
-    assert main([*arguments, "--output", str(output)]) == 0
+    assert main([*arguments, "--output", str(output), "--task", "composition"]) == 0
     cases = {case.id: case for case in read_benchmark(output)}
     assert list(cases) == ["image", "one"]
     case = cases["one"]
@@ -241,7 +241,7 @@ def test_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert case.reference_masks[0] is None
     assert np.array_equal(case.reference_masks[1], seen)  # pyright: ignore
     assert np.array_equal(case.truth, clean)  # pyright: ignore
-    assert cases["image"].task == "unknown"
+    assert (cases["image"].task, cases["image"].generator) == ("composition", "unknown")
     out = capsys.readouterr().out
     assert "wrote 2 cases" in out
     for reason in ("a/no.png does not exist", "taken by image.png", "no file name"):

@@ -69,8 +69,8 @@ class Found:
         references: One or more, each with the file of its object mask, or None.
         correspondence: Mask on the first reference, or None.
         truth: The image without its defect, or None.
-        task: See `Case`.
-        generator: See `Case`.
+        task: See `Case`; empty = not said.
+        generator: See `Case`; empty = not said.
         metadata: See `Case`.
     """
 
@@ -80,8 +80,8 @@ class Found:
     references: tuple[tuple[FilePart, Path | None], ...]
     correspondence: Path | None = None
     truth: Path | None = None
-    task: str = "unknown"
-    generator: str = "unknown"
+    task: str = ""
+    generator: str = ""
     metadata: Mapping[str, object] = dataclasses.field(default_factory=lambda: MappingProxyType({}))
 
     def read(self) -> Case:

@@ -80,7 +80,7 @@ def _find(
         ),
         correspondence=optional.get("correspondence"),
         truth=optional.get("truth"),
-        task=cells.get("task") or "unknown",
-        generator=cells.get("generator") or "unknown",
+        task=cells.get("task", ""),
+        generator=cells.get("generator", ""),
         metadata={"source": cells["image"]},
     )
