@@ -61,6 +61,7 @@ FENCES: dict[str, tuple[str, ...]] = {
             "rba/inference/model_files.py",
             "rba/training/",
             "rba/evaluation/baselines/",
+            "rba/evaluation/encoders.py",
         ),
     ),
 }

@@ -76,6 +76,28 @@ def iou_at_area(correspondence_map: np.ndarray, truth: np.ndarray) -> float:
     return iou(mask_at_area(correspondence_map, int(truth.sum()), truth.shape[0]), truth)
 
 
+def centre_within(predicted: np.ndarray, truth: np.ndarray, reach: float) -> float:
+    """Say whether the region's centre of mass lies within reach of the truth's.
+
+    With reach = alpha times the longer side of the object's box this is PCK (percentage of correct
+    keypoints, Yang and Ramanan 2013) of one keypoint, the region's centre; its mean over cases is
+    PCK@alpha.
+
+    Args:
+        predicted: R x R bool; an empty one is never right.
+        truth: R x R bool, not empty.
+        reach: Pixels.
+
+    Returns:
+        1 or 0.
+    """
+    _check(predicted, truth)
+    if not predicted.any():
+        return 0.0
+    first, second = (np.argwhere(mask).mean(axis=0) for mask in (predicted, truth))
+    return float(np.linalg.norm(first - second) <= reach)
+
+
 def _check(predicted: np.ndarray, truth: np.ndarray) -> None:
     if predicted.shape != truth.shape or predicted.dtype != bool or truth.dtype != bool:
         raise ValueError(

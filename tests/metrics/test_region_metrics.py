@@ -1,13 +1,24 @@
-"""Overlap figures against counting pixels one by one and torchmetrics."""
+"""Overlap figures against counting pixels one by one, torchmetrics and scipy."""
+
+import math
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis.extra import numpy as numpy_strategies
+from scipy import ndimage
 from torchmetrics.functional.classification import binary_jaccard_index
 
-from rba.metrics.region import box_iou, hit, iou, iou_at_area, mask_at_area, truth_mask
+from rba.metrics.region import (
+    box_iou,
+    centre_within,
+    hit,
+    iou,
+    iou_at_area,
+    mask_at_area,
+    truth_mask,
+)
 
 MASKS = numpy_strategies.arrays(bool, (9, 12))
 
@@ -78,6 +89,19 @@ def test_area_is_blind_to_monotone_changes_of_the_map() -> None:
     truth = np.zeros((64, 64), bool)
     truth[10:30, 20:50] = True
     assert iou_at_area(values, truth) == iou_at_area(np.exp(5 * values), truth)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_centre_is_scipys(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    first, second = rng.random((2, 40, 40)) < 0.1
+    apart = math.dist(ndimage.center_of_mass(first), ndimage.center_of_mass(second))
+    assert centre_within(first, second, apart + 1e-9) == 1.0
+    assert centre_within(first, second, apart - 1e-9) == 0.0
+
+
+def test_an_empty_region_is_never_near() -> None:
+    assert centre_within(np.zeros((8, 8), bool), np.ones((8, 8), bool), 100.0) == 0.0
 
 
 def test_other_types_are_refused() -> None:
