@@ -1,15 +1,10 @@
-"""What a configuration would run: parameters, batches, memory; no weight is read."""
+"""What a configuration would run: parameters and batches; no weight is read."""
 
-# A storage's identity and a module's tensors have no public names.
-# pyright: reportPrivateUsage=false
-
-import copy
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch import nn
 
 from rba.errors import InputError
 from rba.models.lora import has_lora
@@ -34,42 +29,6 @@ def trained_line(network: RefinementNetwork) -> str:
         f"{name} {total - number:,}" for name, (total, number) in counts.items() if total > number
     ]
     return f"trained parameters: {', '.join(trained)}; frozen: {', '.join(frozen) or 'none'}"
-
-
-def saved_activation_bytes(network: RefinementNetwork, image_size: int) -> int:
-    """Count the bytes that one sample's forward pass keeps for the backward pass, in float32.
-
-    Runs the trained parts on tensors without memory under autograd's saved-tensor hooks: each
-    storage that autograd would keep counts once, parameters do not. The tensors pretend to be on
-    the CPU, whose fused attention keeps what a GPU's does; plain meta tensors would count the
-    attention probabilities, too.
-
-    Args:
-        network: Built on the meta device; not changed.
-        image_size: Side of the target in pixels.
-    """
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
-    network = _pretend_on_cpu(copy.deepcopy(network), mode).train()
-    side = image_size // network.latent_factor
-    channels, reference = network.latent_channels, network.reference_size
-    weights = {parameter.untyped_storage()._cdata for parameter in network.parameters()}
-    sizes: dict[int, int] = {}
-    kept: list[Tensor] = []
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in weights:
-            sizes[storage._cdata] = storage.nbytes()
-            kept.append(tensor)  # a freed storage's address would be used again
-        return tensor
-
-    with mode, torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        tokens = network.embed_references(torch.zeros(1, 3, reference, reference))
-        noisy, masked = torch.zeros(2, 1, channels, side, side)
-        masked = network.masked_condition(torch.zeros(1, 3, image_size, image_size), masked)
-        timesteps = torch.zeros(1, dtype=torch.int64)
-        network.predict(noisy, timesteps, torch.zeros(1, 1, side, side), masked, tokens)
-    return sum(sizes.values())
 
 
 def require_fitting_parts(network: RefinementNetwork, image_size: int, batch: int) -> None:
@@ -104,57 +63,6 @@ def require_fitting_parts(network: RefinementNetwork, image_size: int, batch: in
             f"the parts of model.network do not work together at image_size={image_size} and "
             f"reference_size={side}: {str(error).splitlines()[0]}"
         ) from error
-
-
-def _pretend_on_cpu(network: RefinementNetwork, mode: FakeTensorMode) -> RefinementNetwork:
-    """Replace a meta network's tensors by fake ones, which choose their kernels as the CPU does."""
-    device = torch.device("cpu")
-    for module in network.modules():
-        for name, parameter in module._parameters.items():
-            if parameter is not None:
-                fake = FakeTensor(mode, parameter.detach().to("meta"), device)
-                module._parameters[name] = nn.Parameter(fake, parameter.requires_grad)
-        for name, buffer in module._buffers.items():
-            if buffer is not None:
-                module._buffers[name] = FakeTensor(mode, buffer.to("meta"), device)
-    return network
-
-
-def memory_estimate(
-    network: RefinementNetwork,
-    *,
-    image_size: int,
-    per_device_batch: int,
-    precision: str,
-    shards: int = 1,
-) -> dict[str, float]:
-    """Estimate a device's peak memory in GiB by what fills it.
-
-    Weights, gradients and AdamW's two moments stay float32 under mixed precision, and so does the
-    average; activations take half in 16 bits. The autoencoder's temporary memory and the
-    allocator's waste are not in it.
-
-    Args:
-        network: Built on the meta device.
-        image_size: Side of the target in pixels.
-        per_device_batch: Samples a forward pass.
-        precision: Lightning's precision setting.
-        shards: Devices over which what is trained is spread. What a block gathers for its own pass
-            is not in it.
-    """
-    total, trained = count_parameters(network)
-    own = trained / shards
-    activations = saved_activation_bytes(network, image_size) * per_device_batch
-    scale = 0.5 if "16" in precision else 1.0
-    parts = {
-        "weights": 4.0 * (total - trained + own),
-        "gradients": 4.0 * own,
-        "AdamW": 8.0 * own,
-        "EMA": 4.0 * own,
-        "activations": scale * activations,
-    }
-    gib = {name: size / 2**30 for name, size in parts.items()}
-    return gib | {"together": sum(gib.values())}
 
 
 def batch_arithmetic(

@@ -19,9 +19,10 @@ from rba.errors import InputError, RunInterruptedError, RunStoppedError
 from rba.models.checkpoint import read_checkpoint
 from rba.training.callbacks.sample_recorder import SampleRecorder
 from rba.training.changed_settings import Change
-from rba.training.check import batch_arithmetic, count_parts, memory_estimate, report
+from rba.training.check import batch_arithmetic, count_parts, report
 from rba.training.checkpoint_io import AtomicCheckpointIO
 from rba.training.launch_check import require_fitting_launch
+from rba.training.memory import MemorySettings, memory_estimate
 from rba.training.module import RefineByAlignModule
 from rba.training.precision import WholeBfloat16
 from rba.training.strategies import CopiesStrategy, ShardsStrategy
@@ -196,13 +197,7 @@ def describe(
         name: f"{total:,} parameters, {f'{trained:,} trained' if trained else 'frozen'}"
         for name, (total, trained) in count_parts(outline.network).items()
     }
-    memory = memory_estimate(
-        outline.network,
-        image_size=config["model"]["image_size"],
-        per_device_batch=config["per_device_batch"],
-        precision=str(config["trainer"].get("precision", "32-true")),
-        shards=num_devices if config["trainer"].get("strategy") == "fsdp" else 1,
-    )
+    memory = memory_estimate(outline.network, MemorySettings.of(config, num_devices))
     return report(
         {
             "run": f"{config['runs_folder']}/{config['run_name']}",

@@ -38,7 +38,11 @@ STEP = """
 import json, resource, sys
 import numpy as np, torch
 from rba.batch import Batch, Example, Mode
-from rba.settings import build, check_train_settings, compose_config, plain, require_sources
+from rba.settings import (
+    build, check_train_settings, compose_config, plain, require_sources, without_sources
+)
+from rba.training.check import on_meta
+from rba.training.memory import MemorySettings, memory_estimate
 from rba.training.module import RefineByAlignModule
 
 folder, side = sys.argv[1], 128
@@ -70,9 +74,12 @@ batch = Batch.collate(Mode.ALIGNMENT, [Example(
 module.train()
 loss = module.training_step(batch, 0)
 loss.backward()
+stepped = peak()
+shapes = on_meta(lambda: build(without_sources(config.model.network)))
 trained = [p for p in network.parameters() if p.requires_grad]
+facts |= {"estimate": memory_estimate(shapes, MemorySettings(image_size=side, per_device_batch=1))}
 facts |= {
-    "loss": float(loss), "stepped": peak(), "trained": sum(p.numel() for p in trained),
+    "loss": float(loss), "stepped": stepped, "trained": sum(p.numel() for p in trained),
     "parameters": sum(p.numel() for p in network.parameters()),
     "without_gradient": sum(p.grad is None for p in trained),
     "finite": all(bool(p.grad.isfinite().all()) for p in trained if p.grad is not None),
@@ -100,11 +107,15 @@ def test_all_860_million_weights_with_dinov2_large_take_a_step(
 ) -> None:
     run(WRITE, tmp_path)
     facts = json.loads(run(STEP, tmp_path).splitlines()[-1])
+    taken = facts["stepped"] - facts["imported"]
+    estimate = sum(facts["estimate"][name] for name in ("weights", "gradients", "activations"))
     with capsys.disabled():
         print(
             f"\nfull size on the CPU, float32, 128 px, batch 1: peak memory {facts['loaded']:.1f} "
-            f"GiB when loaded, {facts['stepped']:.1f} GiB after forward and backward"
+            f"GiB when loaded, {facts['stepped']:.1f} GiB after forward and backward; "
+            f"{taken:.2f} GiB without imports, estimated {estimate:.2f}"
         )
+    assert 0.85 * taken < estimate < 1.1 * taken
     assert facts["parameters"] == 83_653_863 + 304_368_640 + 1_841_152 + 859_535_364
     assert facts["trained"] == 1_841_152 + 859_535_364
     assert facts["dtypes"] == ["torch.float32"]  # what the files' 16 bits become
