@@ -193,12 +193,13 @@ def random_alexnet() -> nn.Sequential:
     )
 
 
+@torch.no_grad()
 def lpips_by_hand(first: np.ndarray, second: np.ndarray, lin: dict[str, torch.Tensor]) -> float:
     """Zhang et al. 2018, equation 1, layer by layer."""
     shift = torch.tensor([-0.030, -0.088, -0.188]).view(3, 1, 1)
     scale = torch.tensor([0.458, 0.448, 0.450]).view(3, 1, 1)
     values = [
-        ((2 * torch.from_numpy(p).permute(2, 0, 1) / 255 - 1 - shift) / scale)[None]
+        ((2 * torch.from_numpy(p).permute(2, 0, 1).float() / 255 - 1 - shift) / scale)[None]
         for p in (first, second)
     ]
     total, seen = 0.0, 0
