@@ -28,7 +28,7 @@ ROW_OF = {room: row for row, rooms in ROWS.items() for room in rooms}
 # Beyond the rows: what runs the commands composes the same configurations that they take, and each
 # subcommand is imported only when it is called.
 ALSO_ALLOWED = {
-    "cli": ("rba.app.command",),
+    "cli": ("rba.app.command", "rba.workflow"),
     "workflow": ("rba.settings",),
     "demo": ("rba.settings", "rba.workflow"),
     "tiny_model": ("rba.settings", "rba.workflow"),

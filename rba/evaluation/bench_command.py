@@ -8,12 +8,17 @@ import argparse
 from typing import Any
 
 
-def add_bench(commands: Any) -> None:
-    """Add ``rba bench`` and its subcommands to the command line's subparsers."""
+def add_bench(commands: Any) -> Any:
+    """Add ``rba bench`` and its subcommands to the command line's subparsers.
+
+    Returns:
+        The subparsers of ``rba bench``, for actions that live in higher rows.
+    """
     bench = commands.add_parser("bench", help="folders of cases: check them, make them")
     actions = bench.add_subparsers(required=True, metavar="ACTION")
     for add in (_add_check, _add_import):
         add(actions)
+    return actions
 
 
 def _add_check(actions: Any) -> None:

@@ -4,23 +4,45 @@ Glyphs swapped or smeared, texture warped, pattern displaced: the surroundings s
 content is wrong, and only a reference tells the right one.
 """
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping, Sequence
 
 import cv2
 import numpy as np
 
 from rba.geometry import crop, mask_box, paste
+from rba.rendering import defect_kinds, defect_marks
+from rba.rendering.glyphs import Glyphs
 
 # Mean absolute change inside the mask, of 255, below which a defect is not visible and another kind
 # is tried.
 _VISIBLE_CHANGE = 22.0
 _FALLBACK_SHIFT = 70
+_ATTEMPTS = 3  # with one kind
+CONTRAST = "contrast"  # where no kind is visible
+
+_Change = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
+_TEXTURE_KINDS: dict[str, _Change] = {
+    "warped": defect_kinds.warp,
+    "smeared": defect_kinds.smear,
+    "displaced": defect_kinds.displace,
+    "shuffled": defect_kinds.shuffle,
+    "scribbled": defect_kinds.scribble,
+}
+_MARK_KINDS: dict[str, _Change] = {
+    "blurred": defect_marks.blur,
+    "recoloured": defect_marks.recolour,
+    "ghosted": defect_marks.ghost,
+    "mark_missing": defect_marks.erase,
+}
+_WRONG_MARK = "mark_wrong"
+DEFECTS = (*_TEXTURE_KINDS, *_MARK_KINDS, _WRONG_MARK)
 
 
 def make_defect(
     image: np.ndarray, artifact_mask: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Damage an image inside a mask.
+    """Damage an image inside a mask by one of the five kinds of damage to texture.
 
     Args:
         image: HxWx3 uint8.
@@ -33,108 +55,81 @@ def make_defect(
     Raises:
         ValueError: If the mask is empty or of another size.
     """
+    _check(image, artifact_mask)
+    order = rng.permutation(len(_TEXTURE_KINDS))
+    names = tuple(_TEXTURE_KINDS)
+    return _first_visible(image, artifact_mask, rng, [names[int(n)] for n in order], Glyphs(), 1)[0]
+
+
+def make_defect_of(
+    kinds: Sequence[str],
+    image: np.ndarray,
+    artifact_mask: np.ndarray,
+    rng: np.random.Generator,
+    glyphs: Glyphs | None = None,
+) -> tuple[np.ndarray, str]:
+    """Damage an image inside a mask by the first of some kinds that is visible there.
+
+    Args:
+        kinds: Of `DEFECTS`, the wanted one first; each is tried three times.
+        image: HxWx3 uint8.
+        artifact_mask: HxW bool, not empty.
+        rng: Source of all randomness.
+        glyphs: What wrong marks are made of; all by default.
+
+    Returns:
+        The damaged image as of `make_defect`, and the kind, ``contrast`` where none was visible.
+
+    Raises:
+        ValueError: If the mask is empty or of another size, or a kind is unknown.
+    """
+    _check(image, artifact_mask)
+    if unknown := sorted(set(kinds) - set(DEFECTS)):
+        raise ValueError(f"unknown kinds of defects {unknown}; known are {', '.join(DEFECTS)}")
+    return _first_visible(image, artifact_mask, rng, kinds, glyphs or Glyphs(), _ATTEMPTS)
+
+
+def _check(image: np.ndarray, artifact_mask: np.ndarray) -> None:
     if artifact_mask.shape != image.shape[:2] or not artifact_mask.any():
         raise ValueError(
             f"an artifact mask of shape {artifact_mask.shape} with {int(artifact_mask.sum())} "
             f"pixels set does not mark a defect on an image of shape {image.shape}"
         )
+
+
+def _first_visible(
+    image: np.ndarray,
+    artifact_mask: np.ndarray,
+    rng: np.random.Generator,
+    kinds: Sequence[str],
+    glyphs: Glyphs,
+    attempts: int,
+) -> tuple[np.ndarray, str]:
     box = mask_box(artifact_mask)
     box = box.grown(max(max(box.width, box.height) // 2, 6))
     before, mask = crop(image, box), crop(artifact_mask, box, fill=0)
-    best, best_change = before, -1.0
-    for index in rng.permutation(len(_DEFECTS)):
-        after = _DEFECTS[int(index)](before, image, rng)
-        change = _change(before, after, mask)
-        if change > best_change:
-            best, best_change = after, change
-        if change >= _VISIBLE_CHANGE:
+    changes = _changes(image, mask, glyphs)
+    damaged, found = _contrast(before), CONTRAST
+    for kind in (kind for kind in kinds for _ in range(attempts)):
+        after = changes[kind](before, rng)
+        if float(cv2.absdiff(before, after)[mask].mean()) >= _VISIBLE_CHANGE:
+            damaged, found = after, kind
             break
-    if best_change < _VISIBLE_CHANGE:
-        best = _contrast(before)
-    return np.where(artifact_mask[..., None], paste(image, best, box), image)
+    return np.where(artifact_mask[..., None], paste(image, damaged, box), image), found
 
 
-def _change(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> float:
-    return float(cv2.absdiff(before, after)[mask].mean())
-
-
-def _warp(part: np.ndarray, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Pull the texture along a random smooth field, by up to a third of the part's size."""
-    del image
-    height, width = part.shape[:2]
-    reach = 0.16 * max(height, width)
-    field = rng.standard_normal((5, 5, 2)).astype(np.float32)
-    field = cv2.resize(field, (width, height), interpolation=cv2.INTER_CUBIC) * reach
-    return _displaced(part, field)
-
-
-def _smear(part: np.ndarray, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Drag the texture along a direction: a long box filter, bent a little."""
-    del image
-    height, width = part.shape[:2]
-    angle, reach = rng.uniform(0, np.pi), rng.uniform(0.3, 0.6) * max(height, width)
-    bend = cv2.resize(rng.standard_normal((3, 3)).astype(np.float32), (width, height))
-    directions = np.stack([np.cos(angle + 0.4 * bend), np.sin(angle + 0.4 * bend)], axis=-1)
-    total = np.zeros(part.shape, np.float32)
-    steps = np.linspace(-0.5, 0.5, 9)
-    for step in steps:
-        total += _displaced(part, (reach * step * directions).astype(np.float32))
-    return np.rint(total / len(steps)).astype(np.uint8)
-
-
-def _displace(part: np.ndarray, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Show content from elsewhere in the image, turned or mirrored."""
-    height, width = part.shape[:2]
-    side = max(height, width)
-    source = image
-    if min(source.shape[:2]) < side:
-        border = side // 2 + 1
-        source = np.pad(source, ((border, border), (border, border), (0, 0)), mode="symmetric")
-    top = int(rng.integers(0, max(source.shape[0] - side, 0) + 1))
-    left = int(rng.integers(0, max(source.shape[1] - side, 0) + 1))
-    content = source[top : top + side, left : left + side]
-    content = np.rot90(content, int(rng.integers(4)))
-    if rng.random() < 0.5:
-        content = content[:, ::-1]
-    if content.shape[0] < height or content.shape[1] < width:
-        return cv2.resize(np.ascontiguousarray(content), (width, height))
-    return np.ascontiguousarray(content[:height, :width])
-
-
-def _shuffle(part: np.ndarray, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Swap tiles with each other, each turned upside down or mirrored: glyphs of no alphabet."""
-    del image
-    height, width = part.shape[:2]
-    count = int(rng.integers(2, 5))
-    rows, columns = max(height // count, 1), max(width // count, 1)
-    tops, lefts = range(0, height - rows + 1, rows), range(0, width - columns + 1, columns)
-    places = [(top, left) for top in tops for left in lefts]
-    result = part.copy()
-    for (top, left), index in zip(places, rng.permutation(len(places)), strict=True):
-        from_top, from_left = places[int(index)]
-        tile = part[from_top : from_top + rows, from_left : from_left + columns]
-        flips = int(rng.integers(1, 4))
-        tile = tile[::-1] if flips & 1 else tile
-        tile = tile[:, ::-1] if flips & 2 else tile
-        result[top : top + rows, left : left + columns] = tile
-    return result
-
-
-def _scribble(part: np.ndarray, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw glyph-like strokes in the part's own colours over a blur of it."""
-    del image
-    height, width = part.shape[:2]
-    side = max(height, width)
-    result = cv2.blur(part, (side // 4 | 1, side // 4 | 1))
-    pixels = part.reshape(-1, 3)
-    bright = pixels.sum(axis=1, dtype=np.int32)
-    extremes = (pixels[int(np.argmin(bright))], pixels[int(np.argmax(bright))])
-    for number in range(int(rng.integers(6, 12))):
-        colour = tuple(int(value) for value in extremes[number % 2])
-        points = rng.integers(0, side, (int(rng.integers(3, 6)), 2)).astype(np.int32)
-        thickness = max(round(side * rng.uniform(0.03, 0.07)), 1)
-        cv2.polylines(result, [points], False, colour, thickness, cv2.LINE_AA)
-    return result
+def _changes(
+    image: np.ndarray, mask: np.ndarray, glyphs: Glyphs
+) -> Mapping[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]]:
+    """Return each kind as a function of the part and the generator."""
+    changes: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {}
+    for kind, texture in _TEXTURE_KINDS.items():
+        changes[kind] = lambda part, rng, change=texture: change(part, image, rng)
+    for kind, mark in _MARK_KINDS.items():
+        changes[kind] = lambda part, rng, change=mark: change(part, mask, rng)
+    wrong = functools.partial(defect_marks.wrong_mark, mask=mask, glyphs=glyphs)
+    changes[_WRONG_MARK] = lambda part, rng: wrong(part, rng=rng)
+    return changes
 
 
 def _contrast(part: np.ndarray) -> np.ndarray:
@@ -143,20 +138,3 @@ def _contrast(part: np.ndarray) -> np.ndarray:
     return np.where(values < 128, values + _FALLBACK_SHIFT, values - _FALLBACK_SHIFT).astype(
         np.uint8
     )
-
-
-def _displaced(part: np.ndarray, field: np.ndarray) -> np.ndarray:
-    """Sample a part at its pixels plus a field [h, w, 2] of pixels."""
-    height, width = part.shape[:2]
-    x = field[..., 0] + np.arange(width, dtype=np.float32)[None, :]
-    y = field[..., 1] + np.arange(height, dtype=np.float32)[:, None]
-    return cv2.remap(part, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-
-
-_DEFECTS: tuple[Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray], ...] = (
-    _warp,
-    _smear,
-    _displace,
-    _shuffle,
-    _scribble,
-)

@@ -1,25 +1,20 @@
 """Render two views of one random object, with object masks and the exact correspondence."""
 
 import dataclasses
-import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from rba.draws import keyed_generator
 from rba.errors import InputError
-from rba.rendering.camera import Camera, fit_camera, turn
-from rba.rendering.correspondence import correspondence
+from rba.rendering.camera import Camera
 from rba.rendering.glyphs import Glyphs
-from rba.rendering.mesh import Mesh
-from rba.rendering.printing import print_design
-from rba.rendering.raster import Raster, rasterise
+from rba.rendering.poses import PoseRanges, draw_poses
+from rba.rendering.printing import print_surfaces
+from rba.rendering.raster import rasterise
 from rba.rendering.shapes import SHAPES, make_mesh
 from rba.rendering.style import PrintStyle
 from rba.rendering.view import compose, draw_background, draw_light, paint
-
-_MOST_TEXELS_A_SIDE = 1536
-_POSE_ATTEMPTS = 6
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,6 +100,12 @@ class RenderedPair:
     textures: tuple[str, ...]
     look_alikes: bool
 
+    @property
+    def rotation_degrees(self) -> float:
+        """How far the object turns between the views, about any axis."""
+        between = self.first.camera.rotation @ self.second.camera.rotation.T
+        return float(np.rad2deg(np.arccos(np.clip((np.trace(between) - 1) / 2, -1.0, 1.0))))
+
 
 def render_pair(
     textures: Mapping[str, np.ndarray],
@@ -133,20 +134,21 @@ def render_pair(
         keyed_generator(seed, "render", "pair", 0) for seed in seeds
     )
     mesh = make_mesh(settings.shapes[int(shape_rng.integers(len(settings.shapes)))], shape_rng)
-    cameras, rasters, maps = _draw_poses(mesh, pose_rng, size, settings)
+    poses = draw_poses(mesh, pose_rng, size, _pose_ranges(settings))
     names = sorted(textures)
     chosen = [names[int(i)] for i in print_rng.permutation(len(names))[: min(2, len(names))]]
-    large = [rasterise(mesh, camera.enlarged(settings.supersampling)) for camera in cameras]
-    shown = [n for n in range(len(mesh.aspects)) if any((r.surface == n).any() for r in large)]
+    large = [rasterise(mesh, camera.enlarged(settings.supersampling)) for camera in poses.cameras]
     style = settings.style
     twins_rng = keyed_generator(seeds[2], "print", "look-alikes", 0)
     look_alikes = bool(twins_rng.random() < style.look_alike_share)
-    draw = functools.partial(print_design, style=style, glyphs=glyphs, look_alikes=look_alikes)
     photos = [textures[name] for name in chosen]
-    surfaces = {n: _print_surface(mesh, n, photos, seeds[2], size, draw) for n in shown}
+    surfaces = print_surfaces(
+        mesh, large, photos, seeds[2], size, style, glyphs, look_alikes=look_alikes
+    )
     others = [name for name in names if name not in chosen]
     views: list[View] = []
-    for camera, raster, samples, map_ in zip(cameras, rasters, large, maps, strict=True):
+    seen = zip(poses.cameras, poses.rasters, large, poses.maps, strict=True)
+    for camera, raster, samples, map_ in seen:
         light = draw_light(look_rng, settings.light)
         pick = int(look_rng.integers(4 * max(len(others), 1)))
         photo = textures[others[pick // 4]] if others and pick % 4 else None
@@ -163,79 +165,10 @@ def render_pair(
     )
 
 
-def _print_surface(
-    mesh: Mesh,
-    number: int,
-    photos: Sequence[np.ndarray],
-    seed: int,
-    size: int,
-    draw: Callable[[np.ndarray, np.random.Generator, int, int], np.ndarray],
-) -> np.ndarray:
-    """Print one surface; each has its own generator, so unseen ones need not be made."""
-    rng = keyed_generator(seed, "print", "surface", number)
-    photo = photos[int(rng.integers(len(photos)))]
-    aspect = mesh.aspects[number]
-    side = min(max(round(1.25 * size), 160), _MOST_TEXELS_A_SIDE)
-    width = min(max(round(side * np.sqrt(aspect)), 16), 2 * _MOST_TEXELS_A_SIDE)
-    return draw(photo, rng, width, max(round(width / aspect), 16))
-
-
-def _draw_poses(
-    mesh: Mesh, rng: np.random.Generator, size: int, settings: PairSettings
-) -> tuple[list[Camera], list[Raster], list[np.ndarray]]:
-    """Draw two poses until enough of each view is seen in the other; keep the best."""
-    best: tuple[float, list[Camera], list[Raster], list[np.ndarray]] | None = None
-    for _ in range(_POSE_ATTEMPTS):
-        base = _base_rotation(mesh.kind, rng)
-        angle = rng.uniform(*settings.rotation_degrees)
-        axis = np.array([rng.normal(0, 0.6), rng.choice([-1.0, 1.0]), rng.normal(0, 0.35)])
-        between = turn(axis, angle / 2)
-        cameras = [
-            _draw_camera(mesh, rotation @ base, rng, size, settings)
-            for rotation in (between.T, between)
-        ]
-        rasters = [rasterise(mesh, camera) for camera in cameras]
-        maps = [
-            correspondence(rasters[0], rasters[1], cameras[1]),
-            correspondence(rasters[1], rasters[0], cameras[0]),
-        ]
-        overlap = min(_matched_share(m, r) for m, r in zip(maps, rasters, strict=True))
-        if best is None or overlap > best[0]:
-            best = (overlap, cameras, rasters, maps)
-        if overlap >= settings.smallest_overlap:
-            break
-    assert best is not None
-    return best[1:]
-
-
-def _base_rotation(kind: str, rng: np.random.Generator) -> np.ndarray:
-    """A pose that shows a shape well: boxes by a corner, what has one good side from the front."""
-    if kind == "box":
-        yaw, pitch = rng.uniform(22, 50) * rng.choice([-1.0, 1.0]), rng.uniform(12, 34)
-    elif kind in ("cylinder", "frustum"):
-        yaw, pitch = rng.uniform(-180, 180), rng.uniform(5, 34)
-    elif kind == "prism":
-        yaw, pitch = rng.uniform(-180, 180), rng.uniform(14, 36)
-    elif kind == "dome":
-        yaw, pitch = rng.uniform(-34, 34), rng.uniform(-30, 30)
-    else:
-        yaw, pitch = rng.uniform(-22, 22), rng.uniform(-18, 18)
-    return turn(np.array([1.0, 0.0, 0.0]), pitch) @ turn(np.array([0.0, 1.0, 0.0]), yaw)
-
-
-def _draw_camera(
-    mesh: Mesh, rotation: np.ndarray, rng: np.random.Generator, size: int, settings: PairSettings
-) -> Camera:
-    roll = turn(np.array([0.0, 0.0, 1.0]), rng.uniform(-1, 1) * settings.roll_degrees)
-    return fit_camera(
-        mesh.vertices,
-        roll @ rotation,
-        float(rng.uniform(3.6, 6.0)),
-        size,
-        fill=float(rng.uniform(*settings.fill)),
-        shift=(float(rng.uniform(0.2, 0.8)), float(rng.uniform(0.2, 0.8))),
+def _pose_ranges(settings: PairSettings) -> PoseRanges:
+    return PoseRanges(
+        rotation_degrees=settings.rotation_degrees,
+        roll_degrees=settings.roll_degrees,
+        fills=(settings.fill, settings.fill),
+        smallest_overlap=settings.smallest_overlap,
     )
-
-
-def _matched_share(map_: np.ndarray, raster: Raster) -> float:
-    return float(np.isfinite(map_[..., 0]).sum() / max(int(raster.mask.sum()), 1))

@@ -3,13 +3,60 @@
 What is printed cannot be guessed from its surroundings: only a reference of the object tells it.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from rba.draws import keyed_generator
 from rba.rendering.glyphs import Glyphs
 from rba.rendering.ground import draw_ground
+from rba.rendering.mesh import Mesh
 from rba.rendering.prints import PRINTS, Rectangle
+from rba.rendering.raster import Raster
 from rba.rendering.style import PrintStyle
+
+_MOST_TEXELS_A_SIDE = 1536
+
+
+def print_surfaces(
+    mesh: Mesh,
+    seen: Sequence[Raster],
+    photos: Sequence[np.ndarray],
+    seed: int,
+    size: int,
+    style: PrintStyle,
+    glyphs: Glyphs | None = None,
+    *,
+    look_alikes: bool = False,
+) -> dict[int, np.ndarray]:
+    """Print the surfaces of a mesh that at least one view shows.
+
+    Args:
+        mesh: The object.
+        seen: What the views show of it.
+        photos: hxwx3 uint8 each; one is chosen for each surface.
+        seed: Each surface has its own generator, so what is not seen need not be printed.
+        size: Side of the views in pixels.
+        style: As in `print_design`, and so the last two.
+        glyphs: What is printed; all by default.
+        look_alikes: Print every design of a surface twice.
+
+    Returns:
+        Surface number to texture, hxwx3 uint8.
+    """
+    shown = [n for n in range(len(mesh.aspects)) if any((r.surface == n).any() for r in seen)]
+    surfaces: dict[int, np.ndarray] = {}
+    for number in shown:
+        rng = keyed_generator(seed, "print", "surface", number)
+        photo = photos[int(rng.integers(len(photos)))]
+        aspect = mesh.aspects[number]
+        side = min(max(round(1.25 * size), 160), _MOST_TEXELS_A_SIDE)
+        width = min(max(round(side * np.sqrt(aspect)), 16), 2 * _MOST_TEXELS_A_SIDE)
+        height = max(round(width / aspect), 16)
+        surfaces[number] = print_design(
+            photo, rng, width, height, style, glyphs, look_alikes=look_alikes
+        )
+    return surfaces
 
 
 def print_design(

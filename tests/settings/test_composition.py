@@ -21,7 +21,7 @@ SHARDS = ["data.alignment.shards=a", "data.refinement.shards=b"]
 TRAIN_GROUPS = sorted(
     path.relative_to(CONFIG_FOLDER)
     for path in CONFIG_FOLDER.glob("*/*.yaml")
-    if path.parent.name not in ("data_tools", "experiment", "rendered")
+    if path.parent.name not in ("bench", "data_tools", "experiment", "rendered")
 )
 EXPERIMENTS = sorted(path.stem for path in (CONFIG_FOLDER / "experiment").glob("*.yaml"))
 TOOLS = sorted(path.stem for path in (CONFIG_FOLDER / "data_tools").glob("*.yaml"))
