@@ -9,6 +9,11 @@ from typing import Any
 from rba.errors import InputError, command_message, exit_status
 from rba.evaluation.bench_command import add_bench
 
+_EVALUATE_ONLY_WITH = {
+    "bench": ("methods", "results", "also_model", "calibration_split", "dino", "clip", "lpips"),
+    "objects": ("count", "calibration_count", "refine", "write_calibration"),
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, run, and print a mistake (status 2) or a fault (3) as one line."""
@@ -63,21 +68,46 @@ def _add_refine(commands: Any) -> None:
 
 
 def _add_evaluate(commands: Any) -> None:
-    evaluate = commands.add_parser("evaluate", help="measure a model on rendered objects")
+    evaluate = commands.add_parser("evaluate", help="measure a model beside other methods")
     evaluate.add_argument(
         "--model", required=True, help="model directory, made by `rba export`, or a shipped name"
     )
-    evaluate.add_argument("--objects", required=True, help="folder made by render_objects.py")
-    evaluate.add_argument("--output", required=True, help="folder for figures, table and panels")
-    evaluate.add_argument("--calibrate-on", metavar="OBJECTS", help="other objects to find (t, l)")
-    evaluate.add_argument("--count", type=int, help="cases (default: one for each object)")
-    evaluate.add_argument("--calibration-count", type=int, help="cases to calibrate on (same)")
-    evaluate.add_argument("--refine", type=int, help="cases that are refined (default: all)")
+    source = evaluate.add_mutually_exclusive_group(required=True)
+    source.add_argument("--bench", metavar="DIR", help="folder of cases, see docs/evaluation.md")
+    source.add_argument("--objects", metavar="DIR", help="folder made by render_objects.py")
+    evaluate.add_argument("--output", required=True, help="folder for figures, table and pictures")
+    evaluate.add_argument("--calibrate-on", metavar="DIR", help="other cases to find (t, l) on")
+    bench = evaluate.add_argument_group("with --bench")
+    bench.add_argument("--methods", metavar="A,B", help="rows of the table (default: all)")
+    bench.add_argument(
+        "--results",
+        metavar="NAME=DIR",
+        action="append",
+        help="a row: another tool's CASE_ID.png files; may be given again",
+    )
+    bench.add_argument(
+        "--also-model",
+        metavar="NAME=DIR",
+        action="append",
+        help="a row: the whole method with another model; may be given again",
+    )
+    bench.add_argument(
+        "--calibration-split", metavar="half", help="find (t, l) on one half, report on the other"
+    )
+    bench.add_argument("--dino", metavar="DIR", help="local DINO or DINOv2, for its similarity")
+    bench.add_argument("--clip", metavar="DIR", help="local CLIP, for its similarity")
+    bench.add_argument("--lpips", metavar="DIR", help="torch.hub's folder with AlexNet, for LPIPS")
+    objects = evaluate.add_argument_group("with --objects")
+    objects.add_argument("--count", type=int, help="cases (default: one for each object)")
+    objects.add_argument("--calibration-count", type=int, help="cases to calibrate on (same)")
+    objects.add_argument("--refine", type=int, help="cases that are refined (default: all)")
+    objects.add_argument(
+        "--write-calibration", action="store_true", default=None, help="into the model"
+    )
     evaluate.add_argument("--steps", type=int, default=20, help="sampler steps (default 20)")
     evaluate.add_argument("--guidance-scale", type=float, default=5.0, help="default 5")
     evaluate.add_argument("--max-magnification", type=float, default=4.0, help="default 4")
     evaluate.add_argument("--calibration-steps", metavar="0,5,...", help="sampler steps to try")
-    evaluate.add_argument("--write-calibration", action="store_true", help="into the model")
     evaluate.add_argument("--seed", type=int, default=0)
     evaluate.add_argument("--batch-size", type=int, default=8, help="default 8")
     evaluate.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
@@ -192,9 +222,20 @@ def _refine(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    given = {key: value for key, value in vars(options).items() if value is not None}
+    del given["run"]
+    kind, other = ("bench", "objects") if options.bench else ("objects", "bench")
+    for name in _EVALUATE_ONLY_WITH[other]:
+        if given.pop(name, None) is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(f"{option} is for --{other}, not for --{kind}; leave it out")
+    if kind == "bench":
+        from rba.evaluation.evaluate_bench import EvaluateBenchCommand, run_evaluate_bench
+
+        run_evaluate_bench(EvaluateBenchCommand(**given))
+        return
     from rba.evaluation.command import EvaluateCommand, run_evaluate
 
-    given = {key: value for key, value in vars(options).items() if key != "run"}
     run_evaluate(EvaluateCommand(**given))
 
 

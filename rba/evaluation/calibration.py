@@ -13,7 +13,11 @@ from rba.models.network import RefinementNetwork
 
 
 def case_batches(
-    network: RefinementNetwork, cases: Sequence[Case], settings: RefinementSettings
+    network: RefinementNetwork,
+    cases: Sequence[Case],
+    settings: RefinementSettings,
+    *,
+    numbers: Sequence[int] | None = None,
 ) -> Iterator[Batch]:
     """Cut each case as the alignment stage would and batch them.
 
@@ -21,14 +25,15 @@ def case_batches(
         network: Gives the sizes.
         cases: Those without a correspondence mask count as unknown.
         settings: Zoom-in, ``object_margin`` and ``batch_size``.
+        numbers: Draw number of each case; None = its place in ``cases``.
 
     Yields:
-        Alignment batches in the cases' order; draw number = the case's number.
+        Alignment batches in the cases' order.
     """
     size = network_image_size(network, settings)
     examples = [
-        _example(case, index, size, network.reference_size, settings)
-        for index, case in enumerate(cases)
+        _example(case, number, size, network.reference_size, settings)
+        for number, case in zip(numbers or range(len(cases)), cases, strict=True)
     ]
     for start in range(0, len(examples), settings.batch_size):
         yield Batch.collate(Mode.ALIGNMENT, examples[start : start + settings.batch_size])

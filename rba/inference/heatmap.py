@@ -45,6 +45,7 @@ def draw_heatmap(
     framed: tuple[int, int],
     width: float = 10.0,
     with_figures: bool = False,
+    label: str = "mIoU",
 ) -> np.ndarray:
     """Draw mean IoUs, one cell framed.
 
@@ -56,6 +57,7 @@ def draw_heatmap(
         framed: (column, layer) of the framed cell.
         width: Inches of 100 pixels.
         with_figures: Write each mean into its cell.
+        label: Name of the figure, beside the colours.
 
     Returns:
         HxWx3 uint8: a column a step, a row a layer, layer 0 on top.
@@ -77,6 +79,6 @@ def draw_heatmap(
     axes.set_xlabel(xlabel)
     axes.set_ylabel("layer")
     axes.set_title(title)
-    figure.colorbar(shown, ax=axes, label="mIoU")
+    figure.colorbar(shown, ax=axes, label=label)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

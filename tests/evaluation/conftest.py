@@ -11,9 +11,11 @@ import torch
 from hydra.utils import instantiate
 
 from rba.case import Case
+from rba.evaluation.benchmark import write_case
 from rba.evaluation.report import Report, evaluate
 from rba.evaluation.synthetic import SyntheticSettings, synthetic_cases
 from rba.inference.align import AlignmentSettings
+from rba.inference.pipeline import RefineByAlignPipeline
 from rba.inference.request import RefinementSettings
 from rba.inference.sampler import SamplerSettings
 from rba.pictures import write_png
@@ -93,3 +95,25 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_correspondence(folder / "00-01.correspondence.png", shifted_map(dx, dy), SIDE, SIDE)
         write_correspondence(folder / "01-00.correspondence.png", shifted_map(-dx, -dy), SIDE, SIDE)
     return root
+
+
+@pytest.fixture(scope="session")
+def bench(objects: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five cases of three objects and two tasks; the last has neither truth nor true region."""
+    root = tmp_path_factory.mktemp("bench") / "five"
+    for index, case in enumerate(synthetic_cases(objects, 5, SyntheticSettings())):
+        task = ("composition", "try_on")[index % 2]
+        changes: dict[str, Any] = {"task": task}
+        if index == 4:
+            changes |= {"truth": None, "correspondence_mask": None}
+        write_case(root / case.id, dataclasses.replace(case, **changes))
+    return root
+
+
+@pytest.fixture(scope="session")
+def model_folder(parts: tuple[Any, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The random network as a model directory of four sampler steps."""
+    folder = tmp_path_factory.mktemp("models") / "random"
+    pipeline = RefineByAlignPipeline.from_network(*parts, image_size=64, num_inference_steps=4)
+    pipeline.write(folder)
+    return folder

@@ -17,14 +17,6 @@ from rba.pictures import read_image
 Typed = Callable[..., int]
 
 
-@pytest.fixture(scope="module")
-def model_folder(parts: tuple[Any, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    pipeline = RefineByAlignPipeline.from_network(*parts, image_size=64, num_inference_steps=4)
-    pipeline.write(folder)
-    return folder
-
-
 @pytest.fixture
 def typed(model_folder: Path, objects: Path, tmp_path: Path) -> Typed:
     """Return a function that runs the command; a switch is an option whose value is None."""
