@@ -2,9 +2,11 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rba.errors import InputError
+from rba.evaluation.baselines.patch_correlation import PatchCorrelation
+from rba.evaluation.baselines.sift_poisson import SiftPoisson
 from rba.evaluation.case_set import CaseSet
 from rba.evaluation.folder_method import FolderMethod
 from rba.evaluation.methods import Defect, Method
@@ -13,6 +15,11 @@ from rba.evaluation.network_methods import NO_TRUE_REGION, NetworkMethod, Networ
 from rba.evaluation.network_rows import OURS, ROWS, NetworkRow
 
 ALL = "all"
+WITHOUT_NETWORK: Mapping[str, Callable[[], Method]] = {
+    "defect": Defect,
+    "sift_poisson": SiftPoisson,
+    "patch_correlation": PatchCorrelation,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,7 +39,7 @@ class RowChoice:
 
 def known_rows() -> list[str]:
     """Return the names that ``--methods`` takes, in the table's order."""
-    return ["defect", *(row.name for row in ROWS)]
+    return [*WITHOUT_NETWORK, *(row.name for row in ROWS)]
 
 
 def choose_rows(methods: str, results: Sequence[str], models: Sequence[str]) -> RowChoice:
@@ -83,8 +90,8 @@ def make_rows(
     left_out: dict[str, str] = {}
     by_name = {row.name: row for row in ROWS}
     for name in choice.names:
-        if name not in by_name:
-            made.append(Defect())
+        if name in WITHOUT_NETWORK:
+            made.append(WITHOUT_NETWORK[name]())
         elif by_name[name].guide == "true" and not any(x.truth_share for x in cases.cases):
             left_out[name] = f"{NO_TRUE_REGION} for any case"
         else:

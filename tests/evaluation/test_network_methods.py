@@ -71,7 +71,7 @@ def test_ours_is_the_pipeline(
 ) -> None:
     pipeline = model.open()
     settings = dataclasses.replace(NUMBERS.resolved(model), batch_size=2)
-    assert settings.alignment.sampler_step_index, settings.alignment.layer == (1, 4)
+    assert (settings.alignment.sampler_step_index, settings.alignment.layer) == (1, 4)
     requests = [RefinementRequest(case=c, draw=n) for c, n in zip(read, (0, 4), strict=True)]
     with torch.no_grad():
         expected = refine_many(pipeline.network, pipeline.scheduler, requests, settings)
