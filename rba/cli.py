@@ -10,7 +10,10 @@ from rba.errors import InputError, command_message, exit_status
 from rba.evaluation.bench_command import add_bench
 
 _EVALUATE_ONLY_WITH = {
-    "bench": ("methods", "results", "also_model", "calibration_split", "dino", "clip", "lpips"),
+    "bench": (
+        *("methods", "results", "also_model", "calibration_split"),
+        *("dino", "clip", "lpips", "paint_by_example"),
+    ),
     "objects": ("count", "calibration_count", "refine", "write_calibration"),
 }
 
@@ -96,6 +99,9 @@ def _add_evaluate(commands: Any) -> None:
     )
     bench.add_argument("--dino", metavar="DIR", help="local DINO or DINOv2, for its similarity")
     bench.add_argument("--clip", metavar="DIR", help="local CLIP, for its similarity")
+    bench.add_argument(
+        "--paint-by-example", metavar="DIR", help="local diffusers folder, for that baseline"
+    )
     bench.add_argument("--lpips", metavar="DIR", help="torch.hub's folder with AlexNet, for LPIPS")
     objects = evaluate.add_argument_group("with --objects")
     objects.add_argument("--count", type=int, help="cases (default: one for each object)")

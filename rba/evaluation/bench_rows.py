@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from rba.errors import InputError
+from rba.evaluation.baselines.paint_by_example import PaintByExample
 from rba.evaluation.baselines.patch_correlation import PatchCorrelation
 from rba.evaluation.baselines.sift_poisson import SiftPoisson
 from rba.evaluation.case_set import CaseSet
@@ -15,6 +16,7 @@ from rba.evaluation.network_methods import NO_TRUE_REGION, NetworkMethod, Networ
 from rba.evaluation.network_rows import OURS, ROWS, NetworkRow
 
 ALL = "all"
+EXAMPLE = "paint_by_example"
 WITHOUT_NETWORK: Mapping[str, Callable[[], Method]] = {
     "defect": Defect,
     "sift_poisson": SiftPoisson,
@@ -39,7 +41,7 @@ class RowChoice:
 
 def known_rows() -> list[str]:
     """Return the names that ``--methods`` takes, in the table's order."""
-    return [*WITHOUT_NETWORK, *(row.name for row in ROWS)]
+    return [*WITHOUT_NETWORK, EXAMPLE, *(row.name for row in ROWS)]
 
 
 def choose_rows(methods: str, results: Sequence[str], models: Sequence[str]) -> RowChoice:
@@ -70,6 +72,7 @@ def make_rows(
     model: LazyModel,
     others: Mapping[str, LazyModel],
     numbers: NetworkNumbers,
+    example: PaintByExample | None = None,
 ) -> tuple[list[Method], dict[str, str]]:
     """Make the rows; no weights are loaded.
 
@@ -79,6 +82,7 @@ def make_rows(
         model: Of all our rows.
         others: Of ``choice.models``.
         numbers: Of the network's rows; a cell that was calibrated holds for ``model`` alone.
+        example: That baseline, where its weights were given.
 
     Returns:
         The rows in order, and those that cannot be had with the reason.
@@ -92,6 +96,10 @@ def make_rows(
     for name in choice.names:
         if name in WITHOUT_NETWORK:
             made.append(WITHOUT_NETWORK[name]())
+        elif name == EXAMPLE and example is not None:
+            made.append(example)
+        elif name == EXAMPLE:
+            left_out[name] = "no weights: give --paint-by-example DIR, a local diffusers folder"
         elif by_name[name].guide == "true" and not any(x.truth_share for x in cases.cases):
             left_out[name] = f"{NO_TRUE_REGION} for any case"
         else:

@@ -10,6 +10,11 @@ import torch
 from tqdm import tqdm
 
 from rba.errors import InputError, RunStoppedError
+from rba.evaluation.baselines.paint_by_example import (
+    ExampleSettings,
+    PaintByExample,
+    open_paint_by_example,
+)
 from rba.evaluation.bench_calibration import (
     CalibrationRequest,
     calibrate_split,
@@ -60,6 +65,7 @@ class EvaluateBenchCommand:
         dino: Local folder of DINO or DINOv2 for the similarity metric, or None.
         clip: The same of CLIP.
         lpips: Folder with torchvision's AlexNet, or None.
+        paint_by_example: Local diffusers folder of that baseline, or None.
     """
 
     bench: str
@@ -80,6 +86,7 @@ class EvaluateBenchCommand:
     dino: str | None = None
     clip: str | None = None
     lpips: str | None = None
+    paint_by_example: str | None = None
 
 
 def run_evaluate_bench(command: EvaluateBenchCommand) -> None:
@@ -97,6 +104,7 @@ def run_evaluate_bench(command: EvaluateBenchCommand) -> None:
     others = {name: LazyModel(path, device) for name, path in choice.models.items()}
     scoring = _scoring(command, model, settings, device)
     metrics = make_metrics(scoring)
+    example = _example(command, settings, device)
     cases, calibration_cases = _cases(command)
     output = Path(command.output)
     make_folder(output, "--output")
@@ -108,7 +116,7 @@ def run_evaluate_bench(command: EvaluateBenchCommand) -> None:
         None if request is None else request.key(),
         [case.number for case in cases.cases],
     )
-    make_rows(choice, cases, model, others, numbers)  # refuses unfit ones before a weight is loaded
+    make_rows(choice, cases, model, others, numbers, example)  # refuses what does not fit
     calibration = None
     if request is not None:
         calibration = stored_choice(output, request)
@@ -118,7 +126,7 @@ def run_evaluate_bench(command: EvaluateBenchCommand) -> None:
             calibration = calibrate_split(request, output)
         cell = (calibration["sampler_step_index"], calibration["layer"])
         numbers = dataclasses.replace(numbers, cell=cell)
-    rows, left_out = make_rows(choice, cases, model, others, numbers)
+    rows, left_out = make_rows(choice, cases, model, others, numbers, example)
     record.check_methods(rows)
     record.write(dataclasses.asdict(scoring))
     runner = Runner(
@@ -164,6 +172,22 @@ def _scoring(
         lpips=command.lpips,
         device=str(device),
     )
+
+
+def _example(
+    command: EvaluateBenchCommand, settings: RefinementSettings, device: torch.device
+) -> PaintByExample | None:
+    """Return the baseline with the crop, steps and seed of our own rows."""
+    if command.paint_by_example is None:
+        return None
+    options = ExampleSettings(
+        steps=command.steps,
+        guidance_scale=command.guidance_scale,
+        crop_factor=settings.crop_factor,
+        max_magnification=settings.max_magnification,
+        seed=command.seed,
+    )
+    return open_paint_by_example(command.paint_by_example, device, options)
 
 
 def _cases(command: EvaluateBenchCommand) -> tuple[CaseSet, CaseSet | None]:

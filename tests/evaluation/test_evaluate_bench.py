@@ -127,10 +127,11 @@ def test_without_truth_the_rest_is_measured_and_the_reason_told(
     for folder in real.iterdir():
         for name in ("truth.png", "correspondence.png"):
             (folder / name).unlink(missing_ok=True)
-    assert typed(bench=real) == 0
+    assert typed(bench=real, methods="defect,paint_by_example,ours,oracle_region") == 0
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert list(metrics["methods"]) == ["defect", "ours"]
-    assert metrics["left_out"] == {"oracle_region": "the true region is not known for any case"}
+    assert metrics["left_out"]["oracle_region"] == "the true region is not known for any case"
+    assert "give --paint-by-example DIR" in metrics["left_out"]["paint_by_example"]
     assert "0 of 5 cases have a truth" in metrics["metrics"]["psnr_hole_db"]["skipped"]
     assert metrics["methods"]["ours"]["pooled"]["seam"]["n"] == 5
     assert "left out: the true region" in capsys.readouterr().out
@@ -158,6 +159,7 @@ def test_without_truth_the_rest_is_measured_and_the_reason_told(
         ({"calibrate_on": "none"}, "none"),
         ({"count": 3}, "--count is for --objects, not for --bench"),
         ({"dino": "none"}, "none"),
+        ({"paint_by_example": "none"}, "--paint-by-example none is not a folder"),
     ],
     ids=str,
 )
