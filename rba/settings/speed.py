@@ -25,14 +25,7 @@ def check_speed_settings(config: DictConfig) -> None:
             f"trainer.precision={precision}; give 32-true, bf16-mixed or bf16-true (float16 would "
             "need its losses scaled, which the skipping of non-finite updates cannot see through)"
         )
-    fused = config.optimizer.get("factory", {}).get("fused")
     eight_bit = str(config.optimizer.get("factory", {}).get("_target_")).endswith("adamw_8bit")
-    if fused and not eight_bit and precision in _MIXED and trainer.get("gradient_clip_val"):
-        raise InputError(
-            f"optimizer.factory.fused=true with trainer.precision={precision} and "
-            f"trainer.gradient_clip_val={trainer.gradient_clip_val}: Lightning clips no gradients "
-            "of a fused optimiser there; give fused=null, or another precision"
-        )
     if eight_bit and speed.get("channels_last"):
         raise InputError(
             "optimizer=adamw_8bit with callbacks.speed.channels_last=true: bitsandbytes takes no "
@@ -54,6 +47,8 @@ def check_speed_settings(config: DictConfig) -> None:
 def _check_sharded(config: DictConfig, eight_bit: bool) -> None:
     """Refuse what takes no parameters in shards."""
     callbacks, precision = config.callbacks, config.trainer.get("precision")
+    fused = config.optimizer.get("factory", {}).get("fused")
+    clips = config.trainer.get("gradient_clip_val")
     refused = {
         "callbacks.speed.channels_last=true": (
             (callbacks.get("speed") or {}).get("channels_last"),
@@ -71,6 +66,10 @@ def _check_sharded(config: DictConfig, eight_bit: bool) -> None:
         "callbacks.ema.device=cpu": (
             (callbacks.get("ema") or {}).get("device") == "cpu",
             "the average is in shards already; give null",
+        ),
+        f"optimizer.factory.fused=true, trainer.precision={precision}": (
+            fused and not eight_bit and precision in _MIXED and clips,
+            "Lightning clips no gradients of a fused optimiser there; give fused=null",
         ),
         "trainer.precision=bf16-true": (
             precision == "bf16-true",

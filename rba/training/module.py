@@ -202,6 +202,27 @@ class RefineByAlignModule(LightningModule):
         """Whether the strategy spreads the parameters; then all ranks call the network together."""
         return self._device_mesh is not None
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: Any,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip; by norm without asking Lightning, which would measure it once more.
+
+        Lightning refuses a fused optimiser with ``bf16-mixed`` too, though no loss is scaled there.
+        """
+        if self.has_shards or gradient_clip_algorithm == "value":
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        elif gradient_clip_val:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            if self.gradient_norm is None:
+                torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+            else:
+                torch.nn.utils.clip_grads_with_norm_(
+                    parameters, gradient_clip_val, self.gradient_norm
+                )
+
     def configure_optimizers(self) -> Any:
         """Build the optimiser over the named groups, and the warm-up schedule by step."""
         optimizer = self._make_optimizer(self._make_groups())

@@ -21,6 +21,7 @@ from rba.training.callbacks.sample_recorder import SampleRecorder
 from rba.training.changed_settings import Change
 from rba.training.check import batch_arithmetic, count_parts, report
 from rba.training.checkpoint_io import AtomicCheckpointIO
+from rba.training.host_memory import keep_freed_memory
 from rba.training.launch_check import require_fitting_launch
 from rba.training.memory import MemorySettings, memory_estimate
 from rba.training.module import RefineByAlignModule
@@ -80,6 +81,8 @@ def make_trainer(
     clip = settings.get("gradient_clip_val")
     if isinstance(clip, (int, float)) and clip < 0:
         raise InputError(f"trainer.gradient_clip_val={clip} would climb; give 0 (off) or more")
+    if settings["accelerator"] == "cpu" or not torch.cuda.is_available():
+        keep_freed_memory()
     left, precision = dict(settings), list[Any]()
     if left.get("precision") == "bf16-true":
         precision = [WholeBfloat16(left.pop("precision"))]

@@ -1,5 +1,6 @@
 """An update that is not finite is left out, whole, on all ranks."""
 
+import copy
 import dataclasses
 import json
 import os
@@ -212,3 +213,36 @@ def test_one_rank_makes_both_skip_and_end_together(tmp_path: Path) -> None:
 
 if __name__ == "__main__":  # one of two ranks; rank 1 gets a NaN in the steps named
     fit(Path(sys.argv[1]), Fragile([int(s) for s in sys.argv[2].split(",")], 1), devices=2)
+
+
+@pytest.mark.filterwarnings("ignore:You defined a .validation_step.")
+def test_clipping_by_the_norm_that_was_measured_is_lightnings(
+    make_module: Callable[..., RefineByAlignModule],
+    make_batch: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = copy.deepcopy(make_module().state_dict())
+
+    def weights() -> list[torch.Tensor]:
+        module = make_module()
+        module.load_state_dict(start)
+        trainer = Trainer(
+            accelerator="cpu", max_steps=2, logger=False, enable_checkpointing=False,
+            enable_progress_bar=False, enable_model_summary=False, gradient_clip_val=1e-3,
+            callbacks=[SkipNonFinite(tmp_path / "non_finite.jsonl", 2)],
+        )  # fmt: skip
+        batches = [make_batch(mode, size=2) for mode in Mode]
+        trainer.fit(module, DataLoader(batches, batch_size=None))
+        assert module.gradient_norm is not None
+        assert module.gradient_norm > 1e-3
+        return [p.detach().clone() for p in module.parameters()]
+
+    ours = weights()
+    monkeypatch.setattr(
+        RefineByAlignModule,
+        "configure_gradient_clipping",
+        LightningModule.configure_gradient_clipping,
+    )
+    for one, other in zip(ours, weights(), strict=True):
+        assert torch.equal(one, other)

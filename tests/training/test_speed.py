@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import functools
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -84,6 +85,7 @@ LEVERS: dict[str, tuple[dict[str, Any], str, Any]] = {
     "compiled": ({"compile": "aot_eager"}, "32-true", torch.optim.AdamW),
     "frozen bf16": ({"frozen_dtype": "bfloat16"}, "32-true", torch.optim.AdamW),
     "8 bit": ({}, "32-true", adamw_8bit),
+    "fused": ({}, "bf16-mixed", functools.partial(torch.optim.AdamW, fused=True)),
     "all eager": (
         {"gradient_checkpointing": True, "channels_last": True, "frozen_dtype": "bfloat16"},
         "bf16-mixed",
@@ -130,7 +132,7 @@ def make(network: RefinementNetwork, scheduler: Any) -> Maker:
 @pytest.mark.parametrize(
     "name",
     [
-        n if n in ("bf16-true", "all eager") else pytest.param(n, marks=pytest.mark.slow)
+        n if n in ("bf16-true", "fused", "all eager") else pytest.param(n, marks=pytest.mark.slow)
         for n in LEVERS
     ],
 )
@@ -221,7 +223,14 @@ SHARDS = ["experiment=tiny", "data.alignment.shards=a", "data.refinement.shards=
 @pytest.mark.parametrize(
     ("overrides", "named"),
     [
-        (["trainer.precision=bf16-mixed", "optimizer.factory.fused=true"], "clips no gradients"),
+        (
+            [
+                "+trainer.strategy=fsdp",
+                "trainer.precision=bf16-mixed",
+                "optimizer.factory.fused=true",
+            ],
+            "clips no gradients",
+        ),
         (["trainer.precision=16-mixed"], "trainer.precision=16-mixed; give 32-true"),
         (["callbacks.speed.channels_last=true", "+trainer.strategy=fsdp"], "contiguous"),
         (["optimizer=adamw_8bit", "+trainer.strategy=fsdp"], "optimizer=adamw_8bit with"),

@@ -73,7 +73,8 @@ class EMACallback(Callback):
         """Update once an optimiser step, unless skipped (accumulation calls this more often)."""
         before, self._last_step = self._last_step, trainer.global_step
         if self._last_step != before and pl_module.skipped_step != before:
-            self.ema.step(self._beside(_local(pl_module)))
+            # Those that the optimiser moves: to look for them anew takes longer than to average.
+            self.ema.step(self._beside([local_part(p) for p in self._shards]))
 
     def _beside(self, parameters: list[Any]) -> list[Any]:
         """Return the parameters where and as the average is; themselves, if they are so."""

@@ -1,0 +1,309 @@
+"""A training step of ours beside the loop that a user would write after diffusers' examples.
+
+python benchmarks/training_step.py [--scale tiny|paper] [--device cpu|cuda] [--rounds 40]
+
+One process, two copies of one network of random weights, strictly alternating steps on the same
+made-up batches. Ours goes through the trainer, module and callbacks that `train.py` uses: loss,
+optimiser, clipping, skipped updates, average. The reference encodes masked and clean image one
+after the other, takes noise and timesteps from torch's generator, then `mse_loss`,
+`clip_grad_norm_`, AdamW, a constant schedule and diffusers' `EMAModel`, at the settings that those
+examples have by default. It gets floats that are ready; ours turns the bytes of its loader into
+floats. On a CPU both have freed memory kept (`rba.training.host_memory`), as the trainer does it
+for the process. ``tiny`` has the paper's parts with few channels, ``paper`` their full size (a GPU).
+
+Time is the processor's on a CPU (a shared machine's clock tells of others), the clock on a GPU.
+"Step" is `training_step`, backward, optimiser and average; "loop" is all from one batch to the
+next, Lightning and every callback included. Waits: operations by which a step of ours asks the
+device for a number, so that the host stands still, counted by the function that asks.
+"""
+
+import argparse
+import collections
+import copy
+import json
+import logging
+import os
+import platform
+import statistics
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch
+import torch.nn.functional as F
+from diffusers.optimization import get_scheduler
+from diffusers.training_utils import EMAModel
+from levers import SCALES, Stream
+from lightning.pytorch import Callback
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.data import DataLoader
+from torch.utils.flop_counter import FlopCounterMode
+
+from rba.batch import Batch
+from rba.geometry import mask_to_latent
+from rba.models.encoder import patch_tokens
+from rba.settings import build, compose_config, plain, without_sources
+from rba.training.module import RefineByAlignModule
+from rba.training.run import make_trainer
+
+WARM_UP = 4  # steps that are not timed
+RESULTS = Path(__file__).parent / "results" / "training_step.json"
+_SPOKEN = ("item", "_local_scalar_dense", "nonzero", "is_nonzero", "equal")
+
+
+class Waits(TorchDispatchMode):
+    """Counts operations that need a number from the device at once, by the line that asks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places: collections.Counter[str] = collections.Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Look at one operation."""
+        if func.overloadpacket.__name__ in _SPOKEN:
+            # The optimiser's own, without a frame of ours, read the count of steps, which lies on
+            # the host on every device.
+            frames = [f for f in traceback.extract_stack() if "/rba/" in f.filename]
+            if frames:
+                self.places[f"{Path(frames[-1].filename).name}:{frames[-1].name}"] += 1
+        return func(*args, **(kwargs or {}))
+
+
+class Reference:
+    """The loop of diffusers' example trainers, for this network and these inputs."""
+
+    def __init__(self, network: Any, scheduler: Any, config: Any, device: str) -> None:
+        self.network, self.scheduler, self.device = network.to(device).train(), scheduler, device
+        self.trained = [p for p in network.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            self.trained, lr=1e-5, betas=(0.9, 0.999), weight_decay=1e-2
+        )
+        self.schedule = get_scheduler("constant", self.optimizer)
+        self.ema = EMAModel(self.trained, decay=config.callbacks.ema.decay)
+        self.ema.to(device)
+        self.drop = config.objective.loss.drop_probability
+        bf16 = "bf16" in str(config.trainer.precision)
+        self.autocast = torch.autocast(device, torch.bfloat16, enabled=bf16)
+
+    def step(self, batch: dict[str, torch.Tensor]) -> None:
+        """Do one."""
+        batch = {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
+        with self.autocast:
+            loss = self._loss(batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad()
+        self.ema.step(self.trained)
+
+    def _loss(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        network, vae = self.network, self.network.autoencoder
+        scale = vae.config.scaling_factor
+        latents = vae.encode(batch["pixels"]).latent_dist.sample() * scale
+        masked = vae.encode(batch["masked_pixels"]).latent_dist.sample() * scale
+        mask = mask_to_latent(batch["mask"], network.latent_factor)
+        noise = torch.randn_like(latents)
+        steps = self.scheduler.config.num_train_timesteps
+        timesteps = torch.randint(0, steps, (len(latents),), device=latents.device).long()
+        noisy = self.scheduler.add_noise(latents, noise, timesteps)
+        drop = torch.rand(len(latents), 1, 1, device=latents.device) < self.drop
+        with torch.no_grad():
+            features = patch_tokens(network.encoder, batch["reference"])
+        tokens = network.connector(features)
+        null = network.connector.null_tokens(len(tokens), network.num_tokens)
+        tokens = torch.where(drop, null, tokens)
+        inputs = torch.cat([noisy, mask, masked], dim=1)
+        prediction = network.unet(inputs, timesteps, encoder_hidden_states=tokens).sample
+        return F.mse_loss(prediction.float(), noise.float(), reduction="mean")
+
+
+class Beside(Callback):
+    """After each step of ours, one of the reference; the clocks of both."""
+
+    def __init__(self, reference: Callable[[int], None], clock: Callable[[], float]) -> None:
+        self.reference, self.clock = reference, clock
+        self.loop: list[float] = []
+        self.theirs: list[float] = []
+        self.steps: list[float] = []
+        self.waits = collections.Counter[str]()
+        self._mode: Waits | None = None
+
+    def on_train_start(self, *args: Any) -> None:
+        """Start the clock."""
+        del args
+        self._last = self.clock()
+
+    def on_train_batch_start(self, trainer: Any, *args: Any) -> None:
+        """Start the step's clock; in the last step count waits instead."""
+        del args
+        if trainer.global_step == trainer.max_steps - 1:
+            self._mode = Waits()
+            self._mode.__enter__()
+        self._begun = self.clock()
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, *args: Any) -> None:
+        """Read the clocks, run the reference, read them again."""
+        del pl_module, args
+        if self._mode is not None:
+            self._mode.__exit__(None, None, None)
+            self.waits = self._mode.places
+        ended = self.clock()
+        self.loop.append(ended - self._last)
+        self.steps.append(ended - self._begun)
+        self.reference(trainer.global_step - 1)
+        self._last = self.clock()
+        self.theirs.append(self._last - ended)
+
+
+def floats(batch: Batch) -> dict[str, torch.Tensor]:
+    """Return what the example trainers' own loader would give."""
+    ready = batch.normalized()
+    return {
+        "pixels": ready.image,
+        "masked_pixels": ready.masked_image,
+        "mask": ready.artifact_mask,
+        "reference": ready.reference,
+    }
+
+
+def clock_of(device: str) -> Callable[[], float]:
+    """Return the clock that the ratio is made of."""
+    if device == "cpu":
+        return time.process_time
+
+    def waited() -> float:
+        torch.cuda.synchronize()
+        return time.perf_counter()
+
+    return waited
+
+
+def compose(args: argparse.Namespace) -> Any:
+    """Return the paper's settings at the scale, as `train.py` would have them."""
+    chosen = ["experiment=paper", "trainer=cpu", f"trainer.accelerator={args.device}"]
+    chosen += ["data.alignment.shards=a", "data.refinement.shards=b", "optimizer.warmup_steps=0"]
+    chosen += ["trainer.devices=1"]
+    return compose_config("train", [*chosen, *SCALES[args.scale][1], *args.settings])
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Run both and return the figures."""
+    config = compose(args)
+    torch.manual_seed(0)
+    network, scheduler = build(without_sources(config.model.network)), build(config.model.scheduler)
+    reference = Reference(copy.deepcopy(network), scheduler, config, args.device)
+    module = RefineByAlignModule(
+        network,
+        scheduler,
+        build(config.objective.loss),
+        optimizer=build(config.optimizer.factory),
+        learning_rates={n: config.optimizer.learning_rates[n] for n in ("connector", "unet")},
+        warmup_steps=config.optimizer.warmup_steps,
+    )
+    size = args.batch or SCALES[args.scale][0]
+    stream = iter(Stream(config.model.image_size, config.model.reference_size, size))
+    batches = [next(stream) for _ in range(4)]
+    ready = [floats(batch) for batch in batches]
+    beside = Beside(lambda step: reference.step(ready[step % 4]), clock_of(args.device))
+    wanted = ("speed", "skip_non_finite", "ema")
+    args.scratch.mkdir(parents=True, exist_ok=True)
+    config.callbacks.skip_non_finite.path = str(args.scratch / "non_finite.jsonl")
+    trainer = make_trainer(
+        plain(config.trainer) | {"enable_progress_bar": False, "limit_val_batches": 0},
+        callbacks=[*(build(config.callbacks[name]) for name in wanted), beside],
+        loggers=[],
+        max_steps=args.rounds + WARM_UP + 1,
+        validate_every_n_steps=args.rounds + WARM_UP + 1,
+        accumulation=1,
+        samples_file=None,
+    )
+    loader = DataLoader(Again(batches, args.rounds + WARM_UP + 1), batch_size=None)
+    trainer.fit(module, loader)
+    return figures(args, beside, size) | {"flops": count_flops(reference, ready[0])}
+
+
+class Again(torch.utils.data.IterableDataset[Batch]):
+    """The same batches round and round."""
+
+    def __init__(self, batches: list[Batch], count: int) -> None:
+        self.batches, self.count = batches, count
+
+    def __iter__(self) -> Any:
+        """Yield them."""
+        return (self.batches[step % len(self.batches)] for step in range(self.count))
+
+
+def count_flops(reference: Reference, batch: dict[str, torch.Tensor]) -> float:
+    """Return the counted floating-point operations of one step, matrices and convolutions."""
+    with FlopCounterMode(display=False) as counter:
+        reference.step(batch)
+    return float(counter.get_total_flops())
+
+
+def figures(args: argparse.Namespace, beside: Beside, size: int) -> dict[str, Any]:
+    """Return medians and spread; the last step counted waits, so it is not timed."""
+    kept = slice(WARM_UP, WARM_UP + args.rounds)
+    loop, step, theirs = beside.loop[kept], beside.steps[kept], beside.theirs[kept]
+    return {
+        "batch": size,
+        "rounds": len(loop),
+        "loop_over_reference": _spread([a / b for a, b in zip(loop, theirs, strict=True)]),
+        "step_over_reference": _spread([a / b for a, b in zip(step, theirs, strict=True)]),
+        "reference_seconds": _spread(theirs),
+        "step_seconds": _spread(step),
+        "loop_seconds": _spread(loop),
+        "waits_in_a_step": dict(beside.waits),
+    }
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    low, _, high = statistics.quantiles(values, n=4)
+    return {"median": statistics.median(values), "quarter": low, "three_quarters": high}
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--scale", choices=list(SCALES), default="tiny")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--scratch", type=Path, default=Path("runs/benchmark"))
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("settings", nargs="*", help="overrides of conf/train.yaml, for both")
+    args = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)
+    measured = measure(args)
+    for name in ("step", "loop"):
+        spread = measured[f"{name}_over_reference"]
+        print(f"{name} over reference: {spread['median']:.3f} "
+              f"({spread['quarter']:.3f}-{spread['three_quarters']:.3f})")  # fmt: skip
+    rate = measured["batch"] / measured["loop_seconds"]["median"]
+    print(f"{rate:.2f} samples/s, {measured['flops'] / 1e9:.2f} GFLOP a step")
+    print(f"waits of a step: {measured['waits_in_a_step']}")
+    machine = {
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "load": os.getloadavg()[0],
+        "device": torch.cuda.get_device_name() if args.device == "cuda" else "cpu",
+        **{package: version(package) for package in ("torch", "lightning", "diffusers")},
+    }
+    facts = {"date": str(date.today()), "machine": machine, "scale": args.scale}
+    facts |= {"settings": args.settings, **measured}
+    args.out.write_text(json.dumps(facts, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

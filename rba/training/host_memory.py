@@ -1,0 +1,29 @@
+"""Keep the memory that a step on the CPU frees: the next step needs as much."""
+
+import ctypes
+import sys
+
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # M_* of glibc's malloc.h
+_KEPT = 2**30  # bytes: larger than any one block of a step
+_OLD_LIMIT = 2**25  # the largest threshold that glibc before 2.35 takes
+_AT_A_TIME = 2**26  # bytes by which the heap grows
+
+
+def keep_freed_memory() -> bool:
+    """Let malloc of this process hand freed blocks out again instead of giving them back.
+
+    glibc maps a block of more than 128 KiB (at most 32 MiB, as the program goes) anew each time:
+    at each step the kernel fills all activations with zeros, page by page, before they are written.
+    What that costs: `benchmarks/training_step.py`.
+
+    Returns:
+        Whether this C library can be told so; without it nothing changes but the time.
+    """
+    if sys.platform != "linux":
+        return False
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+    if set_option is None:
+        return False
+    taken = set_option(_MMAP_THRESHOLD, _KEPT) or set_option(_MMAP_THRESHOLD, _OLD_LIMIT)
+    rest = [set_option(_TRIM_THRESHOLD, _KEPT), set_option(_TOP_PAD, _AT_A_TIME)]
+    return all([taken, *rest])
