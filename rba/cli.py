@@ -8,6 +8,7 @@ from typing import Any
 
 from rba.errors import InputError, command_message, exit_status
 from rba.evaluation.bench_command import add_bench
+from rba.evaluation.study_command import add_study
 
 _EVALUATE_ONLY_WITH = {
     "bench": (
@@ -37,8 +38,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rba", description="Refine-by-Align")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    for add in (_add_refine, _add_evaluate, _add_calibrate, _add_bench, _add_export, _add_app):
+    for add in (_add_refine, _add_evaluate, _add_calibrate, _add_bench, add_study, _add_export):
         add(commands)
+    _add_app(commands)
     return parser
 
 
