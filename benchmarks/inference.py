@@ -10,7 +10,8 @@ large        4,000 x 3,000 pixels against 1,000 x 750 with equal hole and crop (
 batch        images together against one by one, seconds an image (goal at most 1)
 
 ``--scale sd15`` has the shapes of Stable Diffusion 1.5 and DINOv2 ViT-L with random weights: about
-8 GiB and minutes on two cores. ``large`` is left out there.
+8 GiB and a quarter of an hour of one CPU core a round; there one forward warms up, not a round.
+Each part is written as soon as it is measured; ``--parts`` names those that are wanted.
 """
 
 import argparse
@@ -24,91 +25,19 @@ from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-import numpy as np
 import torch
-from diffusers import DDIMScheduler
+from inference_scene import LAYER, Scene
 from loader import machine
-from torch import Tensor
 
-from rba.case import Case
-from rba.inference.align import AlignmentSettings, alignment_condition, walk_attention
+from rba.inference.align import alignment_condition, walk_attention
 from rba.inference.refine import align_requests, refine_aligned
 from rba.inference.request import RefinementRequest, RefinementSettings
-from rba.inference.sampler import SamplerSettings, latent_shape, make_condition
-from rba.models.network import RefinementNetwork
-from rba.settings import compose_config
-from rba.settings.parts import build
+from rba.inference.sampler import latent_shape, make_condition
 
 RESULTS = Path(__file__).parent / "results" / "inference.json"
 GOALS = {"alignment": 0.65, "grid": 1.15, "refinement": 1.05, "large": 1.15, "batch": 1.0}
-LAYER = 9  # l* of the paper
-GRID_STEPS = 4
+PACKAGES = ("torch", "diffusers", "transformers", "numpy", "opencv-python-headless")
 Timed = Callable[[], Any]
-
-
-def make_network(scale: str) -> tuple[RefinementNetwork, int]:
-    """Return a network with random weights, and its image size."""
-    torch.manual_seed(0)
-    overrides = {
-        "tiny": ["experiment=tiny"],
-        "sd15": ["experiment=paper", "model.network.encoder.source=null"],
-    }[scale]
-    config = compose_config(
-        "train", [*overrides, "data.alignment.shards=x", "data.refinement.shards=x", "run_name=x"]
-    )
-    network = config.model.network
-    for part in ("autoencoder", "unet"):
-        if "source" in network[part]:
-            network[part].source = None
-    if "shared_start" in network:
-        network.shared_start = False
-    return build(network).eval(), int(config.model.image_size)
-
-
-class Scene:
-    """A network, its schedule, and cases of noise."""
-
-    def __init__(self, scale: str, device: str) -> None:
-        network, self.size = make_network(scale)
-        self.device = torch.device(device)
-        dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
-        self.network = network.to(self.device, dtype)
-        self.scheduler = DDIMScheduler(beta_schedule="scaled_linear", timestep_spacing="trailing")
-        self.rng = np.random.default_rng(0)
-
-    def request(self, width: int, height: int, hole: int) -> RefinementRequest:
-        """Return a request with a square hole in the middle."""
-        image = self.rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
-        mask = np.zeros((height, width), bool)
-        top, left = (height - hole) // 2, (width - hole) // 2
-        mask[top : top + hole, left : left + hole] = True
-        reference = self.rng.integers(0, 256, (self.size, self.size, 3), dtype=np.uint8)
-        case = Case(
-            id="noise",
-            image=image,
-            artifact_mask=mask,
-            references=(reference,),
-            reference_masks=(None,),
-        )
-        return RefinementRequest(case=case)
-
-    def settings(self, steps: int, batch_size: int = 1) -> RefinementSettings:
-        """Return settings that align at the first step and refine in some."""
-        return RefinementSettings(
-            image_size=self.size,
-            batch_size=batch_size,
-            alignment=AlignmentSettings(
-                sampler_step_index=0, layer=LAYER, num_inference_steps=GRID_STEPS
-            ),
-            sampler=SamplerSettings(num_inference_steps=steps),
-        )
-
-    def inputs(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return image, mask and reference as tensors."""
-        size, reference = self.size, self.network.reference_size
-        mask = torch.zeros(1, 1, size, size)
-        mask[..., size // 3 : size // 2, size // 3 : size // 2] = 1
-        return torch.rand(1, 3, size, size), mask, torch.rand(1, 3, reference, reference)
 
 
 def seconds(timed: Timed, device: torch.device) -> float:
@@ -125,10 +54,11 @@ def seconds(timed: Timed, device: torch.device) -> float:
 
 
 def compare(ours: Timed, base: Timed, scene: Scene, rounds: int) -> dict[str, float]:
-    """Time two calls in turn; the first round warms up."""
-    pairs = [(seconds(ours, scene.device), seconds(base, scene.device)) for _ in range(rounds + 1)][
-        1:
-    ]
+    """Time two calls in turn, after rounds that warm up."""
+    pairs = [
+        (seconds(ours, scene.device), seconds(base, scene.device))
+        for _ in range(scene.warm_ups + rounds)
+    ][scene.warm_ups :]
     ratios = [mine / other for mine, other in pairs]
     return {
         "ratio": statistics.median(ratios),
@@ -139,16 +69,18 @@ def compare(ours: Timed, base: Timed, scene: Scene, rounds: int) -> dict[str, fl
     }
 
 
-def measure_alignment(scene: Scene, rounds: int) -> dict[str, Any]:
+def measure_alignment(scene: Scene, steps: int, rounds: int) -> dict[str, Any]:
     """The pass to l*, the grid, and the parts beside them."""
+    del steps
     network, scheduler = scene.network, scene.scheduler
     image, mask, reference = scene.inputs()
     condition = alignment_condition(network, image, mask, reference)
     noise = torch.randn(latent_shape(network, condition))
     forward = _forward(scene, condition, 1)
+    forward()
 
     def walk(cells: dict[int, Any]) -> None:
-        options: dict[str, Any] = {"cells": cells, "num_inference_steps": GRID_STEPS}
+        options: dict[str, Any] = {"cells": cells, "num_inference_steps": scene.grid_steps}
         for _ in walk_attention(network, scheduler, condition, mask, noise, **options):
             pass
 
@@ -157,16 +89,16 @@ def measure_alignment(scene: Scene, rounds: int) -> dict[str, Any]:
     shown = reference.to(scene.device, condition.tokens.dtype)
 
     def grid_base() -> None:
-        for _ in range(GRID_STEPS):
+        for _ in range(scene.grid_steps):
             forward()
 
     return {
         "alignment": compare(lambda: walk({0: [LAYER]}), forward, scene, rounds),
         "grid": compare(
-            lambda: walk(dict.fromkeys(range(GRID_STEPS), layers)), grid_base, scene, rounds
+            lambda: walk(dict.fromkeys(range(scene.grid_steps), layers)), grid_base, scene, rounds
         ),
-        "encoder_seconds": seconds(lambda: network.embed_references(shown), scene.device),
-        "autoencoder_seconds": seconds(lambda: network.encode_images(pixels), scene.device),
+        "encoder": _alone(lambda: network.embed_references(shown), scene),
+        "autoencoder": _alone(lambda: network.encode_images(pixels), scene),
     }
 
 
@@ -203,8 +135,9 @@ def measure_sizes(scene: Scene, steps: int, rounds: int) -> dict[str, Any]:
     }
 
 
-def measure_batch(scene: Scene, steps: int, rounds: int, count: int = 4) -> dict[str, Any]:
+def measure_batch(scene: Scene, steps: int, rounds: int) -> dict[str, Any]:
     """Images together against one by one."""
+    count = scene.batch
     requests = [scene.request(300, 200, 40) for _ in range(count)]
     together, single = scene.settings(steps, count), scene.settings(steps)
 
@@ -215,6 +148,19 @@ def measure_batch(scene: Scene, steps: int, rounds: int, count: int = 4) -> dict
             refine_aligned(scene.network, scene.scheduler, batch, found, settings)
 
     return {"batch": compare(lambda: run(together, count), lambda: run(single, 1), scene, rounds)}
+
+
+PARTS: dict[str, Callable[[Scene, int, int], dict[str, Any]]] = {
+    "alignment": measure_alignment,
+    "refinement": measure_refinement,
+    "sizes": measure_sizes,
+    "batch": measure_batch,
+}
+
+
+def _alone(timed: Timed, scene: Scene) -> dict[str, float]:
+    """Time one call; the first one warms up."""
+    return {"seconds": [seconds(timed, scene.device) for _ in range(2)][1]}
 
 
 def _whole(scene: Scene, request: RefinementRequest, steps: int) -> Timed:
@@ -244,6 +190,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--scale", choices=("tiny", "sd15"), default="tiny")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, help="sampler steps (default 50; sd15 on a CPU 2)")
@@ -251,29 +198,40 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    load = os.getloadavg()[0]
     scene = Scene(given.scale, given.device)
-    steps = given.steps or (2 if given.scale == "sd15" and given.device == "cpu" else 50)
-    figures = measure_alignment(scene, given.rounds)
-    figures |= measure_refinement(scene, steps, given.rounds)
-    if given.scale == "tiny":
-        figures |= measure_sizes(scene, steps, given.rounds) | measure_batch(
-            scene, steps, given.rounds
-        )
-    for name, goal in GOALS.items():
-        if name in figures:
-            row = figures[name]
-            print(
-                f"{name:11s} {row['ratio']:.3f} ({row['least']:.3f}-{row['most']:.3f}), goal "
-                f"{goal}; {row['seconds']:.3f} s against {row['base_seconds']:.3f} s"
-            )
-    print({name: round(figures[name], 4) for name in figures if name.endswith("_seconds")})
-    run = {"rounds": given.rounds, "steps": steps, "threads": given.threads, "load_before": load}
-    entry = {"machine": machine(), "run": run, "goals": GOALS, "figures": figures}
-    known = json.loads(given.out.read_text()) if given.out.is_file() else {}
-    known[f"{given.scale}_{scene.device.type}"] = entry
-    given.out.write_text(json.dumps(known, indent=1) + "\n")
+    steps = given.steps or (2 if scene.dear else 50)
+    for part in given.parts:
+        run = {
+            "rounds": given.rounds,
+            "steps": steps,
+            "threads": given.threads,
+            "load_before": round(os.getloadavg()[0], 2),
+        }
+        for name, row in PARTS[part](scene, steps, given.rounds).items():
+            show(name, row)
+            keep(given.out, f"{given.scale}_{scene.device.type}", name, row | {"run": run})
     print(f"written to {given.out}")
+
+
+def show(name: str, row: dict[str, Any]) -> None:
+    """Print one figure."""
+    if "ratio" in row:
+        print(
+            f"{name:11s} {row['ratio']:.3f} ({row['least']:.3f}-{row['most']:.3f}), goal "
+            f"{GOALS[name]}; {row['seconds']:.3f} s against {row['base_seconds']:.3f} s",
+            flush=True,
+        )
+    else:
+        print(f"{name:11s} {row['seconds']:.3f} s", flush=True)
+
+
+def keep(path: Path, scale: str, name: str, row: dict[str, Any]) -> None:
+    """Write one figure into the results, beside those that are there."""
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    entry = known.setdefault(scale, {"figures": {}})
+    entry |= {"machine": machine(PACKAGES), "goals": GOALS}
+    entry["figures"][name] = row
+    path.write_text(json.dumps(known, indent=1) + "\n")
 
 
 if __name__ == "__main__":

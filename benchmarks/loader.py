@@ -19,6 +19,7 @@ import platform
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -151,7 +152,7 @@ def measure_scale(folder: Path) -> list[dict[str, float]]:
     return [*found, measured("order", str(HUGE))]
 
 
-def machine() -> dict[str, Any]:
+def machine(packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
     """Return where and with what the figures were taken."""
     models = [
         line.partition(":")[2].strip()
@@ -163,7 +164,7 @@ def machine() -> dict[str, Any]:
         "processor": models[0] if models else platform.processor(),
         "cores": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),
-        **{package: version(package) for package in PACKAGES},
+        **{package: version(package) for package in packages},
     }
 
 

@@ -59,6 +59,22 @@ def picture_to_pixels(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | No
     return _shown(_upright(picture, keep_labels=False))
 
 
+def loses_depth(picture: Image.Image) -> bool:
+    """Return whether Pillow reads a picture's colours with fewer bits than its file holds.
+
+    It has no mode for more than 8 bits a channel in colour. Known as long as the picture is opened
+    but not loaded; 16-bit grey loses nothing.
+    """
+    if picture.mode.startswith(("I", "F")):
+        return False
+    for tile in getattr(picture, "tile", ()):
+        arguments = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
+        deep = tile[0] == "ppm" and isinstance(arguments[-1], int) and arguments[-1] > 255
+        if deep or ";16" in str(arguments[0]):
+            return True
+    return False
+
+
 def read_mask(path: str | Path | BinaryIO) -> np.ndarray:
     """Read a mask file as HxW bool.
 

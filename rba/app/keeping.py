@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import shutil
 import time
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,8 @@ from rba.app.refining import Options
 from rba.app.session import Kept, Session
 from rba.case import Case
 from rba.geometry import Box, resize
-from rba.inference.intermediates import save_intermediates
-from rba.inference.request import RefinementResult
+from rba.inference.images import ImageResult
+from rba.inference.intermediates import save_image_intermediates
 from rba.pictures import write_png
 
 _SMALLEST_SHOWN = 512  # pixels; smaller cut-outs are enlarged for looking at
@@ -23,7 +25,7 @@ _SMALLEST_SHOWN = 512  # pixels; smaller cut-outs are enlarged for looking at
 def keep_result(
     session: Session,
     case: Case,
-    result: RefinementResult,
+    result: ImageResult,
     *,
     model: str,
     options: Options,
@@ -33,7 +35,7 @@ def keep_result(
 
     Args:
         session: The browser tab.
-        case: What was refined; its first reference is the one that was used.
+        case: What was refined, with all its references.
         result: What came of it.
         model: What the page calls the model.
         options: The settings.
@@ -43,25 +45,22 @@ def keep_result(
     folder = session.folder / f"result-{number}"
     steps = folder / "archive"
     steps.mkdir(parents=True)
-    save_intermediates(steps, case, result)
+    save_image_intermediates(steps, case, result)
     settings = json.dumps({"model": model, **dataclasses.asdict(options)}, indent=2)
     (steps / "settings.json").write_text(settings + "\n", encoding="utf-8")
     stem = _file_name(case.id)
-    for name, pixels in (
-        (f"{stem}-refined.png", result.image),
-        ("artifact_mask.png", case.artifact_mask),
-        ("reference.png", case.references[0]),
-    ):
-        write_png(steps / name, pixels)
+    write_png(steps / f"{stem}-refined.png", result.image)
+    write_png(steps / "artifact_mask.png", case.artifact_mask)
+    for index, reference in enumerate(case.references, 1):
+        name = "reference.png" if len(case.references) == 1 else f"reference_{index}.png"
+        write_png(steps / name, reference)
     archive = folder / f"{stem}-refined-{number}.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as target:  # PNG is compressed already
-        for path in sorted(steps.iterdir()):
-            target.write(path, path.name)
+        for path in sorted(steps.rglob("*")):
+            target.write(path, path.relative_to(steps))
     picture = (steps / f"{stem}-refined.png").rename(folder / f"{stem}-refined-{number}.png")
-    for path in steps.iterdir():
-        path.unlink()
-    steps.rmdir()
-    box = _inside(result.crop_box, *case.image.shape[:2])
+    shutil.rmtree(steps)
+    box = _around([defect.result.crop_box for defect in result.defects], *case.image.shape[:2])
     kept = Kept(
         number=number,
         caption=f"{number} · {time.strftime('%H:%M')}",
@@ -89,8 +88,14 @@ def _near(image: np.ndarray, box: Box) -> np.ndarray:
     return shown(resize(cut, round(height * times), round(width * times)))
 
 
-def _inside(box: Box, height: int, width: int) -> Box:
-    return Box(max(box.x0, 0), max(box.y0, 0), min(box.x1, width), min(box.y1, height))
+def _around(boxes: Sequence[Box], height: int, width: int) -> Box:
+    """Return the part of a picture that holds all boxes."""
+    return Box(
+        max(min(box.x0 for box in boxes), 0),
+        max(min(box.y0 for box in boxes), 0),
+        min(max(box.x1 for box in boxes), width),
+        min(max(box.y1 for box in boxes), height),
+    )
 
 
 def _file_name(name: str) -> str:

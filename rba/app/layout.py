@@ -168,6 +168,11 @@ def _settings(options: Options) -> dict[str, Any]:
                 label="Looks at the reference",
                 info="The region is the mean of this many; more are slower and surer.",
             ),
+            "separate": gr.Checkbox(
+                options.separate,
+                label="Mend parts that lie apart one by one",
+                info="Each gets its own surroundings and the reference that suits it.",
+            ),
         }
 
 
@@ -213,8 +218,11 @@ def _match() -> dict[str, Any]:
             "Where the reference matches",
             "Red: most attention. White outline: the region that guides the refinement.",
         )
+        parts["defects"] = _pictures(
+            "Defects: choose one to see its match", "defects", visible=False
+        )
         parts["maps"] = _pictures(
-            "Correspondence maps", "maps", columns=2, allow_preview=True, buttons=["fullscreen"]
+            "Maps", "maps", columns=2, allow_preview=True, buttons=["fullscreen"]
         )
         parts["chosen"] = gr.Radio([AUTOMATIC], value=AUTOMATIC, label="Use", visible=False)
         parts["region"] = _editor("Correct the region", REGION_COLOUR, "paint-region")

@@ -153,6 +153,8 @@ class Loading:
         note = f"{picture.name} · {picture.size_text}"
         if size != picture.size:
             note += f" · shown at {size[1]} x {size[0]}, refined in full size"
+        if picture.reduced:
+            note += " · more than 8 bits a channel are read as 8"
         return {
             self.parts.drop_column: gr.Column(visible=False),
             self.parts.paint_column: gr.Column(visible=True),

@@ -128,6 +128,7 @@ def _wire_work(parts: Parts, working: Working, matching: Matching) -> None:
     buttons = [parts.find, parts.refine, parts.stop]
     match = [
         parts.match_column,
+        parts.defects,
         parts.maps,
         parts.chosen,
         parts.region,
@@ -145,4 +146,7 @@ def _wire_work(parts: Parts, working: Working, matching: Matching) -> None:
     parts.stop.click(working.stop, None, parts.stop, queue=False, **quiet)
     parts.view.input(working.view, parts.view, result, **quiet)
     parts.history.select(working.look_back, parts.view, result, **quiet)
-    parts.chosen.input(plainly(matching.choose, parts), parts.chosen, match, **quiet)
+    parts.chosen.input(
+        plainly(matching.choose, parts), {parts.chosen, parts.region}, match, **quiet
+    )
+    parts.defects.select(plainly(matching.look_at, parts), parts.region, match, **quiet)

@@ -31,6 +31,7 @@ class Parts:
     crop_factor: gr.Slider
     max_magnification: gr.Slider
     num_noises: gr.Slider
+    separate: gr.Checkbox
     find: gr.Button
     refine: gr.Button
     stop: gr.Button
@@ -40,6 +41,7 @@ class Parts:
     download_picture: gr.DownloadButton
     download_archive: gr.DownloadButton
     match_column: gr.Column
+    defects: gr.Gallery
     maps: gr.Gallery
     chosen: gr.Radio
     region_note: gr.Markdown
@@ -57,6 +59,7 @@ class Parts:
             self.crop_factor,
             self.max_magnification,
             self.num_noises,
+            self.separate,
         ]
 
 

@@ -1,4 +1,4 @@
-"""The one place where the page meets the pipeline: align every reference, refine after one."""
+"""The one place where the page meets the pipeline: match every defect, mend them in turn."""
 
 import dataclasses
 import threading
@@ -9,19 +9,15 @@ from torch import Tensor
 
 from rba.case import Case
 from rba.errors import InputError
+from rba.inference.images import DefectMatch, ImageResult, count_batches, find_matches
 from rba.inference.pipeline import RefineByAlignPipeline
-from rba.inference.references import ReferenceChoice, choose_reference
-from rba.inference.refine import align_requests, refine_aligned
-from rba.inference.request import (
-    Alignment,
-    RefinementRequest,
-    RefinementResult,
-    RefinementSettings,
-)
+from rba.inference.references import ReferenceChoice
+from rba.inference.refine import align_requests
+from rba.inference.request import RefinementRequest, RefinementSettings
 from rba.inference.sampler import SamplerSettings
 
 Progress = Callable[[int, int], object]
-"""Called with (steps done, steps in all)."""
+"""Called with (steps done, steps of all defects)."""
 
 
 class StoppedError(InputError):
@@ -40,6 +36,7 @@ class Options:
         crop_factor: Side of that square in sides of the defect's box.
         max_magnification: The square is enlarged at most this much.
         num_noises: Starting noises that the correspondence map is the mean of.
+        separate: Mend parts of the mask that lie apart one after another; False takes it as one.
     """
 
     steps: int = 50
@@ -49,6 +46,7 @@ class Options:
     crop_factor: float = 3.0
     max_magnification: float = 4.0
     num_noises: int = 1
+    separate: bool = True
 
 
 class Refiner:
@@ -71,84 +69,97 @@ class Refiner:
         Raises:
             InputError: If a number is out of its range.
         """
-        calibrated = self.pipeline.settings().alignment
+        usual = self.pipeline.settings()
         return self.pipeline.settings(
             sampler=SamplerSettings(
                 num_inference_steps=options.steps, guidance_scale=options.guidance_scale
             ),
-            alignment=dataclasses.replace(calibrated, num_noises=options.num_noises),
+            alignment=dataclasses.replace(usual.alignment, num_noises=options.num_noises),
             seed=options.seed,
             zoom_in=options.zoom_in,
             crop_factor=options.crop_factor,
             max_magnification=options.max_magnification,
+            defect_distance=usual.defect_distance if options.separate else None,
         )
 
-    def align(self, case: Case, options: Options) -> ReferenceChoice:
-        """Find the defect's content on every reference of a case, and choose the one to use."""
-        requests = [
-            RefinementRequest(case=case, reference_index=index)
-            for index in range(len(case.references))
-        ]
+    def find(self, case: Case, options: Options) -> list[DefectMatch]:
+        """Find each defect's content on every reference of a case, and choose the one to use."""
         with self._device:
-            alignments = self._align(requests, self.settings(options))
-            if len(alignments) == 1:
-                return ReferenceChoice(index=0, scores=(), alignments=tuple(alignments))
-            return choose_reference(self._network, alignments)
+            return find_matches(
+                self._network,
+                self.pipeline.scheduler,
+                RefinementRequest(case=case),
+                self.settings(options),
+            )
+
+    def with_reference(self, match: DefectMatch, index: int) -> DefectMatch:
+        """Return a match after the reference that the user wants."""
+        if index == match.choice.index:
+            return match
+        alone = (match.choice.alignments[index],)
+        choice = ReferenceChoice(index=index, scores=(), alignments=alone)
+        return DefectMatch(mask=match.mask, choice=choice)
+
+    def with_region(
+        self, case: Case, match: DefectMatch, index: int, region: np.ndarray, options: Options
+    ) -> DefectMatch:
+        """Return a match after a region that the user painted; the map that was found stays.
+
+        Args:
+            case: What is refined.
+            match: What was found of the defect.
+            index: Number of the reference that was painted on.
+            region: hxw bool on it.
+            options: The page's settings.
+        """
+        own = dataclasses.replace(case, artifact_mask=match.mask)
+        request = RefinementRequest(case=own, reference_index=index, region=region)
+        (known,) = align_requests(
+            self._network, self.pipeline.scheduler, [request], self.settings(options)
+        )
+        seen = match.choice.alignments[index].correspondence_map
+        known = dataclasses.replace(known, correspondence_map=seen)
+        choice = ReferenceChoice(index=index, scores=(), alignments=(known,))
+        return DefectMatch(mask=match.mask, choice=choice)
 
     def refine(
         self,
         case: Case,
-        alignment: Alignment | None,
-        region: np.ndarray | None,
+        matches: Sequence[DefectMatch] | None,
         options: Options,
         *,
         progress: Progress | None = None,
         stop: threading.Event | None = None,
-    ) -> RefinementResult:
-        """Refine a case of one reference.
+    ) -> ImageResult:
+        """Mend every defect of a case.
 
         Args:
-            case: Holds the reference that is used, alone.
-            alignment: What `align` found on it; None where nothing was looked for.
-            region: hxw bool on the reference where the user painted it, else None.
+            case: Picture, mask, references.
+            matches: What is known of its defects; None looks for it, as a call of the pipeline.
             options: The page's settings.
             progress: Called after each sampler step.
             stop: Looked at after each sampler step.
 
         Raises:
-            InputError: If a setting does not fit, or neither alignment nor region is given.
+            InputError: If a setting does not fit.
             StoppedError: If ``stop`` was set.
         """
-        if alignment is None and region is None:
-            raise InputError("neither a found nor a painted region is known; find the region first")
         settings = self.settings(options)
+        request = RefinementRequest(case=case)
+        rounds = count_batches([request], settings) if matches is None else len(matches)
+        done = 0
 
         def after_step(index: int, count: int, latents: Tensor) -> None:
-            del latents
+            del index, latents
+            nonlocal done
+            done += 1
             if progress is not None:
-                progress(index + 1, count)
+                progress(done, rounds * count)
             if stop is not None and stop.is_set():
                 raise StoppedError("Stopped. Nothing was changed.")
 
-        request = RefinementRequest(case=case, region=region)
         with self._device:
-            if region is not None:
-                found, alignment = alignment, self._align([request], settings)[0]
-                if found is not None:  # the painted region is used, the map stays to be looked at
-                    alignment = dataclasses.replace(
-                        alignment, correspondence_map=found.correspondence_map
-                    )
-            assert alignment is not None
-            return refine_aligned(
-                self._network,
-                self.pipeline.scheduler,
-                [request],
-                [alignment],
-                settings,
-                callback=after_step,
-            )[0]
-
-    def _align(
-        self, requests: Sequence[RefinementRequest], settings: RefinementSettings
-    ) -> list[Alignment]:
-        return align_requests(self._network, self.pipeline.scheduler, requests, settings)
+            (result,) = self.pipeline.refine_images(
+                [request], settings, matches=[matches], callback=after_step
+            )
+        return result

@@ -12,29 +12,29 @@ from rba.app.refining import Options
 from rba.app.uploads import Picture
 from rba.case import Case
 from rba.errors import InputError
-from rba.inference.references import ReferenceChoice
-from rba.inference.request import Alignment
+from rba.inference.images import DefectMatch
 from rba.pictures import write_png
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Found:
-    """Where the defect's content lies on the references.
+    """Where the defects' content lies on the references.
 
     Attributes:
-        mask: HxW bool, the defect that was looked for.
+        mask: HxW bool, what was painted.
         options: The settings then.
-        choice: One alignment a reference, and which is used unless the user chooses.
+        matches: One a defect, the largest first: an alignment a reference, and which is used unless
+            the user chooses.
     """
 
     mask: np.ndarray
     options: Options
-    choice: ReferenceChoice
+    matches: tuple[DefectMatch, ...]
 
-    @property
-    def alignments(self) -> tuple[Alignment, ...]:
-        """One a reference, in order."""
-        return self.choice.alignments
+    def same_defect(self, mask: np.ndarray) -> int | None:
+        """Return the number of the defect that a mask overlaps most, None where it meets none."""
+        shared = [int((match.mask & mask).sum()) for match in self.matches]
+        return int(np.argmax(shared)) if any(shared) else None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,8 +69,10 @@ class Session:
         painted: Whether something was painted on it when the page last said what is next.
         references: Pictures of the object.
         found: The last alignment, while picture and references are the same.
-        chosen: The reference that the user wants; None = the best match.
-        region_on: The reference that the region editor shows.
+        defect: The defect whose match is looked at, from 0.
+        chosen: The reference that the user wants, by defect; the others take the best match.
+        corrected: hxw bool regions that the user painted, by (defect, reference).
+        region_on: (defect, reference) that the region editor shows.
         region_shown: Its region as the editor was given it, in the editor's size.
         results: Oldest first.
         shown: The result that is looked at.
@@ -83,8 +85,10 @@ class Session:
         self.painted = False
         self.references: tuple[Picture, ...] = ()
         self.found: Found | None = None
-        self.chosen: int | None = None
-        self.region_on: int | None = None
+        self.defect = 0
+        self.chosen: dict[int, int] = {}
+        self.corrected: dict[tuple[int, int], np.ndarray] = {}
+        self.region_on: tuple[int, int] | None = None
         self.region_shown: np.ndarray | None = None
         self.results: list[Kept] = []
         self.shown: Kept | None = None
@@ -93,8 +97,26 @@ class Session:
         folder.mkdir(parents=True)
 
     def forget_found(self) -> None:
-        """Forget the region: picture or references have changed."""
-        self.found = self.chosen = self.region_on = self.region_shown = None
+        """Forget the regions: picture or references have changed."""
+        self.found = self.region_on = self.region_shown = None
+        self.defect, self.chosen, self.corrected = 0, {}, {}
+
+    def found_anew(self, found: Found) -> None:
+        """Take what was found; what the user wanted of a defect stays with the one in its place."""
+        old = self.found
+        if old is not None:
+            place = {
+                number: old.same_defect(match.mask) for number, match in enumerate(found.matches)
+            }
+            self.chosen = {k: self.chosen[o] for k, o in place.items() if o in self.chosen}
+            self.corrected = {
+                (k, reference): region
+                for k, o in place.items()
+                for (defect, reference), region in self.corrected.items()
+                if defect == o
+            }
+        self.found = found
+        self.defect = min(self.defect, len(found.matches) - 1)
 
     def case(self, mask: np.ndarray) -> Case:
         """Return what is loaded as a case.

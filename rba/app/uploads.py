@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from rba.errors import InputError
-from rba.pictures import read_image_with_alpha, read_mask
+from rba.pictures import loses_depth, read_image_with_alpha, read_mask
 
 _SMALLEST_SIDE = 16
 KINDS = "PNG, JPEG, WebP, BMP or TIFF"
@@ -49,11 +49,13 @@ class Picture:
         name: The file's name.
         pixels: HxWx3 uint8 sRGB, upright, in the original size.
         object_mask: HxW bool, from its alpha channel; None without one.
+        reduced: Its colours have more than the 8 bits a channel that are read.
     """
 
     name: str
     pixels: np.ndarray
     object_mask: np.ndarray | None
+    reduced: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -84,7 +86,9 @@ def take_picture(path: str | Path, limits: Limits) -> Picture:
         )
     if alpha is not None and not alpha.any():
         raise InputError(f"“{name}” is wholly transparent; drop a picture that shows something.")
-    return Picture(name=name, pixels=pixels, object_mask=alpha)
+    with Image.open(io.BytesIO(content)) as header:
+        reduced = loses_depth(header)
+    return Picture(name=name, pixels=pixels, object_mask=alpha, reduced=reduced)
 
 
 def take_mask(path: str | Path, size: tuple[int, int], limits: Limits) -> np.ndarray:

@@ -16,6 +16,7 @@ from rba.app.session import Found, Kept, Session, Sessions
 from rba.app.uploads import Limits
 from rba.case import Case
 from rba.errors import InputError
+from rba.inference.images import DefectMatch
 
 WHOLE, NEAR = "Whole picture", "Around the defect"
 
@@ -49,13 +50,14 @@ class Working:
         self.matching = matching
 
     def find(self, values: Values, request: gr.Request) -> Updates:
-        """Align: show where on each reference the defect's content lies."""
+        """Show where on each reference the content of each defect lies."""
         session = self.sessions.of(request.session_hash)
         options = self._options(values)
         case = self._case(session, values)
-        self._align(session, case, options)
+        session.corrected.clear()
+        self._find(session, case, options)
         used = self.matching.used_sentence(session)
-        text = f"{used} Correct the region below if it is wrong, then Refine."
+        text = f"{used} Correct what is wrong below, then Refine."
         return self.matching.show(session) | {self.parts.status: notice(text, "good")}
 
     def refine(
@@ -64,48 +66,41 @@ class Working:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  gradio finds it by its default
     ) -> Updates:
-        """Align where that is not done yet, refine, and keep the result."""
+        """Mend every defect, after what was found and corrected where that is known."""
         session = self.sessions.of(request.session_hash)
         session.stop.clear()
         options = self._options(values)
         case = self._case(session, values)
-        region = self.matching.painted_region(session, values[self.parts.region])
-        updates: Updates = {}
-        if not self._is_current(session, case, options) and region is None:
+        self.matching.note_correction(session, values[self.parts.region])
+        current = self._is_current(session, case, options)
+        if not current and (session.corrected or session.chosen):
             progress(0.0, desc="Finding the region")
-            self._align(session, case, options)
-            updates |= self.matching.show(session)
-        index = self.matching.used(session)
-        alone = dataclasses.replace(
-            case,
-            references=(case.references[index],),
-            reference_masks=(case.reference_masks[index],),
-        )
-        found = session.found
+            self._find(session, case, options)
+            current = True
         result = self.refiner.refine(
-            alone,
-            None if found is None else found.alignments[index],
-            region,
+            case,
+            self._guides(session, case, options) if current else None,
             options,
             progress=lambda done, count: progress((done, count), desc="Refining", unit="steps"),
             stop=session.stop,
         )
+        if not current:
+            matches = tuple(
+                DefectMatch(mask=item.mask, choice=item.choice) for item in result.defects
+            )
+            session.found_anew(Found(mask=case.artifact_mask, options=options, matches=matches))
         kept = keep_result(
             session,
-            alone,
+            case,
             result,
             model=self.refiner.name,
             options=options,
             most=self.limits.results,
         )
         seconds = sum(result.seconds.values())
-        said = f"Done in {seconds:.1f} s. " + (
-            "The region that you painted was used."
-            if region is not None
-            else self.matching.used_sentence(session)
-        )
+        said = f"Done in {seconds:.1f} s. {self.matching.used_sentence(session)}"
         return (
-            updates
+            self.matching.show(session)
             | self._show(kept, values[self.parts.view])
             | {
                 self.parts.history: self._history(session),
@@ -157,7 +152,7 @@ class Working:
         given = [values[component] for component in self.parts.settings()]
         if any(value is None for value in given):
             raise InputError("A setting is empty; give it a number, or reload the page.")
-        steps, guidance, seed, zoom_in, crop_factor, magnification, num_noises = given
+        steps, guidance, seed, zoom_in, crop_factor, magnification, num_noises, separate = given
         options = Options(
             steps=int(steps),
             guidance_scale=float(guidance),
@@ -166,13 +161,28 @@ class Working:
             crop_factor=float(crop_factor),
             max_magnification=float(magnification),
             num_noises=int(num_noises),
+            separate=bool(separate),
         )
         self.refiner.settings(options)  # refuses what does not fit before anything is computed
         return options
 
-    def _align(self, session: Session, case: Case, options: Options) -> None:
-        choice = self.refiner.align(case, options)
-        session.found = Found(mask=case.artifact_mask, options=options, choice=choice)
+    def _find(self, session: Session, case: Case, options: Options) -> None:
+        matches = tuple(self.refiner.find(case, options))
+        session.found_anew(Found(mask=case.artifact_mask, options=options, matches=matches))
+
+    def _guides(self, session: Session, case: Case, options: Options) -> list[DefectMatch]:
+        """Return what was found of each defect, as far as the user has not said otherwise."""
+        assert session.found is not None
+        guides: list[DefectMatch] = []
+        for defect, match in enumerate(session.found.matches):
+            index = self.matching.used(session, defect)
+            region = self.matching.correction(session, defect)
+            guides.append(
+                self.refiner.with_reference(match, index)
+                if region is None
+                else self.refiner.with_region(case, match, index, region, options)
+            )
+        return guides
 
     def _is_current(self, session: Session, case: Case, options: Options) -> bool:
         """Return whether what was found is what would be found now."""

@@ -1,7 +1,7 @@
 """What a call of the pipeline takes and gives: PIL, NumPy or tensors in, a dataclass out."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,9 @@ from rba.geometry import Box
 from rba.inference.images import ImageResult
 from rba.inference.original import in_form_of
 from rba.inference.request import RefinementRequest
-from rba.inference.sampler import StepCallback
-from rba.pictures import picture_to_mask, picture_to_pixels
+from rba.pictures import loses_depth, picture_to_mask, picture_to_pixels
 
 Picture = Image.Image | np.ndarray | Tensor
-StepEnd = Callable[[Any, int, Tensor, dict[str, Any]], dict[str, Any]]
-"""diffusers' callback at the end of a step: (pipeline, step, timestep, {"latents": Tensor})."""
 OUTPUT_TYPES = ("pil", "np", "pt")
 
 
@@ -30,7 +27,8 @@ class RefineByAlignOutput(BaseOutput):
     """Refined images and how they came about; every list has an entry an image.
 
     Of an image with several defects, all but ``images``, ``seconds`` and ``results`` tell of the
-    largest one; ``results`` has all of them.
+    largest one; ``results`` has all of them. An image that an interruption left as it was has
+    None, NaN and False.
 
     Attributes:
         images: The refined images in their inputs' sizes: PIL, in the mode and with the metadata of
@@ -45,6 +43,8 @@ class RefineByAlignOutput(BaseOutput):
         fallbacks: Nothing stood out, so the whole object guided the refinement.
         masks_grown: At the network the mask marks over 1.5 times the area that was painted: it is
             thin or tiny, and what it touches counts whole.
+        colour_depths_reduced: The input was a PIL picture, not loaded yet, of more than 8 bits a
+            channel of colour: Pillow reads and writes 8 of them.
         seconds: By stage.
         results: All of it: each defect, the references' scores and both stages' results.
     """
@@ -53,11 +53,12 @@ class RefineByAlignOutput(BaseOutput):
     correspondence_maps: list[np.ndarray | None]
     correspondence_masks: list[np.ndarray | None]
     reference_boxes: list[Box | None]
-    references: list[int]
-    crop_boxes: list[Box]
+    references: list[int | None]
+    crop_boxes: list[Box | None]
     confidences: list[float]
     fallbacks: list[bool]
     masks_grown: list[bool]
+    colour_depths_reduced: list[bool]
     seconds: list[dict[str, float]]
     results: list[ImageResult]
 
@@ -119,42 +120,45 @@ def _references(
     return tuple(shown for shown, _ in pairs), tuple(masks)
 
 
+def reduced_depths(image: Picture | Sequence[Picture]) -> list[bool]:
+    """Return of which images colours are read with fewer bits than they have (`loses_depth`)."""
+    return [isinstance(item, Image.Image) and loses_depth(item) for item in _listed("image", image)]
+
+
 def make_output(
-    image: Picture | Sequence[Picture], results: Sequence[ImageResult], output_type: str
+    image: Picture | Sequence[Picture],
+    results: Sequence[ImageResult],
+    output_type: str,
+    reduced: Sequence[bool],
 ) -> RefineByAlignOutput:
-    """Gather results; images in the form that ``output_type`` names, PIL in their input's mode."""
-    firsts = [result.defects[0].result for result in results]
-    alignments = [first.alignment for first in firsts]
+    """Gather results.
+
+    Args:
+        image: As it was given.
+        results: One an image.
+        output_type: The images' form; PIL in their input's mode.
+        reduced: `reduced_depths`, from before the images were read.
+    """
+    firsts = [result.defects[0] if result.defects else None for result in results]
+    mended = [None if first is None else first.result for first in firsts]
+    alignments = [None if result is None else result.alignment for result in mended]
     return RefineByAlignOutput(
         images=[
             _formed(original, result, output_type)
             for original, result in zip(_listed("image", image), results, strict=True)
         ],
-        correspondence_maps=[alignment.correspondence_map for alignment in alignments],
-        correspondence_masks=[first.correspondence_mask for first in firsts],
-        reference_boxes=[first.reference_box for first in firsts],
-        references=[result.defects[0].choice.index for result in results],
-        crop_boxes=[first.crop_box for first in firsts],
-        confidences=[alignment.confidence for alignment in alignments],
-        fallbacks=[alignment.fallback for alignment in alignments],
-        masks_grown=[result.defects[0].mask_grown for result in results],
+        correspondence_maps=[item.correspondence_map if item else None for item in alignments],
+        correspondence_masks=[item.correspondence_mask if item else None for item in mended],
+        reference_boxes=[item.reference_box if item else None for item in mended],
+        references=[item.choice.index if item else None for item in firsts],
+        crop_boxes=[item.crop_box if item else None for item in mended],
+        confidences=[item.confidence if item else float("nan") for item in alignments],
+        fallbacks=[item is not None and item.fallback for item in alignments],
+        masks_grown=[item is not None and item.mask_grown for item in firsts],
+        colour_depths_reduced=list(reduced),
         seconds=[result.seconds for result in results],
         results=list(results),
     )
-
-
-def step_reporter(
-    pipeline: object, bar: Any, timesteps: Tensor, step_end: StepEnd | None
-) -> StepCallback:
-    """Return what moves the bar and calls the user's callback after each sampler step."""
-
-    def report(index: int, _: int, latents: Tensor) -> Tensor | None:
-        bar.update()
-        if step_end is None:
-            return None
-        return step_end(pipeline, index, timesteps[index], {"latents": latents}).get("latents")
-
-    return report
 
 
 def check_output_type(output_type: str) -> None:

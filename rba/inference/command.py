@@ -77,10 +77,12 @@ def run_refine(command: RefineCommand) -> None:
     start = time.perf_counter()
     (result,) = pipeline.refine_images([RefinementRequest(case=case)], settings)
     seconds = time.perf_counter() - start
-    write_like(output, result.image, result.feather_mask() > 0, command.image)
+    reduced = write_like(output, result.image, result.feather_mask() > 0, command.image)
     if command.save_intermediates:
         save_image_intermediates(Path(command.save_intermediates), case, result)
     print(_summary(case, result, output, seconds))
+    if reduced:
+        print(f"note: {command.image} has more than 8 bits a channel of colour; the output has 8")
 
 
 def read_case(command: RefineCommand) -> Case:

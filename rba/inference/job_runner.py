@@ -148,7 +148,8 @@ def _refine(
 
 def _write(item: _Read, case: Case, result: ImageResult, outputs: JobOutputs) -> None:
     job = item.job
-    write_like(outputs.image(job), result.image, result.feather_mask() > 0, job.image)
+    changed = result.feather_mask() > 0
+    reduced = write_like(outputs.image(job), result.image, changed, job.image)
     if outputs.intermediates is not None:
         folder = outputs.intermediates / job.id
         folder.mkdir(parents=True, exist_ok=True)
@@ -158,6 +159,7 @@ def _write(item: _Read, case: Case, result: ImageResult, outputs: JobOutputs) ->
         "status": "done",
         "image": str(job.image),
         "output": outputs.image(job).name,
+        "colour_depth_reduced": reduced,
         **image_facts(case, result),
         "fingerprint": item.fingerprint,
     }

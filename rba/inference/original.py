@@ -1,4 +1,4 @@
-"""Give a refined picture the form of the original: mode, depth, alpha, colour profile, EXIF."""
+"""Give a refined picture the form of the original: mode, alpha, colour profile, EXIF, XMP."""
 
 import io
 from pathlib import Path
@@ -8,7 +8,8 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from rba.errors import InputError
-from rba.pictures import changes_colours, full_scale
+from rba.inference.xmp import kept_xmp, xmp_options
+from rba.pictures import changes_colours, full_scale, loses_depth
 
 LOSSLESS = frozenset({".png", ".bmp", ".tif", ".tiff"})
 _EVERYWHERE = frozenset({"L", "RGB"})
@@ -59,7 +60,7 @@ def in_form_of(
     Returns:
         The original's mode, upright, with its alpha; palettes become colours, black-and-white
         pictures grey, and exotic modes RGB. ``info`` holds ``icc_profile`` where the values are in
-        it, ``dpi``, and ``exif`` without thumbnail and rotation.
+        it, ``dpi``, and ``exif`` and ``xmp`` without thumbnail and rotation.
     """
     upright = _with_own_colours(ImageOps.exif_transpose(original))
     picture = None
@@ -73,32 +74,43 @@ def in_form_of(
         picture.info["icc_profile"] = upright.info["icc_profile"]
     if "dpi" in original.info:
         picture.info["dpi"] = original.info["dpi"]
-    exif = _description(original, picture.size)
-    if exif:
-        picture.info["exif"] = exif
+    for name, text in (
+        ("exif", _description(original, picture.size)),
+        ("xmp", kept_xmp(original)),
+    ):
+        if text:
+            picture.info[name] = text
     return picture
 
 
-def write_like(path: Path, refined: np.ndarray, changed: np.ndarray, original: str | Path) -> None:
+def write_like(path: Path, refined: np.ndarray, changed: np.ndarray, original: str | Path) -> bool:
     """Write a refined picture in the form of its original's file, as far as the format holds it.
 
     It is written beside its name, then renamed: a reader never sees half a file.
+
+    Returns:
+        Whether the original's colours had more than the 8 bits a channel that are written.
 
     Raises:
         InputError: If the format does not hold it (WebP ends at 16383 pixels) or the disk is full.
     """
     with Image.open(original) as opened:
+        reduced = loses_depth(opened)
         opened.load()
         picture = in_form_of(opened, refined, changed, _MODES[path.suffix.lower()])
     write_picture(path, picture)
+    return reduced
 
 
 def write_picture(path: Path, picture: Image.Image) -> None:
-    """Write a picture with the profile, EXIF and resolution of its ``info``; as `write_like`."""
+    """Write a picture with the profile, EXIF, XMP and resolution of its ``info``: `write_like`."""
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     options: dict[str, Any] = {
         name: picture.info[name] for name in ("icc_profile", "exif", "dpi") if name in picture.info
     }
+    if "xmp" in picture.info:
+        exif = options.get("exif", b"")
+        options |= xmp_options(path.suffix.lower(), picture.info["xmp"], exif)
     if path.suffix.lower() not in LOSSLESS:
         options["quality"] = 95
     try:

@@ -15,17 +15,17 @@ from rba.inference.align import AlignmentSettings
 from rba.inference.call import (
     Picture,
     RefineByAlignOutput,
-    StepEnd,
     check_output_type,
     make_output,
     make_requests,
-    step_reporter,
+    reduced_depths,
 )
-from rba.inference.images import ImageResult, count_batches, refine_images
+from rba.inference.images import ImageResult, refine_images
 from rba.inference.model_files import make_portable, without_library_bars
 from rba.inference.refine import refine_many
 from rba.inference.request import RefinementRequest, RefinementResult, RefinementSettings
-from rba.inference.sampler import SamplerSettings, StepCallback, fresh_scheduler
+from rba.inference.sampler import SamplerSettings, StepCallback
+from rba.inference.step_end import CallState, StepEnd, run_call
 
 # A pipeline folder records these classes by module path and diffusers imports no module by itself:
 # importing them here is part of the file format.
@@ -35,10 +35,8 @@ from rba.models.model_directory import load_parts
 from rba.models.network import RefinementNetwork
 from rba.models.shipped import INDEX_NAME, resolve_model
 
-_CPU = torch.device("cpu")
 
-
-class RefineByAlignPipeline(DiffusionPipeline):
+class RefineByAlignPipeline(CallState, DiffusionPipeline):
     """Refine local artifacts of generated images after a reference (Refine-by-Align).
 
     Args:
@@ -201,6 +199,7 @@ class RefineByAlignPipeline(DiffusionPipeline):
         settings: RefinementSettings | None = None,
         output_type: str = "pil",
         callback_on_step_end: StepEnd | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
     ) -> RefineByAlignOutput:
         """Align and refine pictures of any sizes.
 
@@ -220,7 +219,9 @@ class RefineByAlignPipeline(DiffusionPipeline):
             settings: All other numbers (default: `settings()`); sampler and seed are those above.
             output_type: ``pil``, ``np`` or ``pt``.
             callback_on_step_end: Called as diffusers does after each sampler step of a batch with
-                (pipeline, step, timestep, {"latents": ...}); latents that it returns replace them.
+                (pipeline, step, timestep, {"latents": ...}); latents that it returns replace them;
+                ``pipeline._interrupt = True`` ends the call (`CallState`).
+            callback_on_step_end_tensor_inputs: What it is given, of ``_callback_tensor_inputs``.
 
         Raises:
             InputError: For pictures that do not fit together, and numbers out of range.
@@ -233,14 +234,12 @@ class RefineByAlignPipeline(DiffusionPipeline):
                 num_inference_steps=num_inference_steps, guidance_scale=guidance_scale, eta=eta
             ),
         )
+        reduced = reduced_depths(image)
         requests = make_requests(image, mask_image, reference, reference_mask, reference_region)
-        timesteps = fresh_scheduler(self.scheduler, num_inference_steps, _CPU).timesteps
-        total = count_batches(requests, chosen) * len(timesteps)
-        with self.progress_bar(total=total) as bar:  # pyright: ignore
-            report = step_reporter(self, bar, timesteps, callback_on_step_end)
-            results = self.refine_images(requests, chosen, generator=generator, callback=report)
+        step_end, inputs = callback_on_step_end, callback_on_step_end_tensor_inputs
+        results = run_call(self, requests, chosen, generator, step_end, inputs)
         self.maybe_free_model_hooks()
-        return make_output(image, results, output_type)
+        return make_output(image, results, output_type, reduced)
 
     @torch.no_grad()
     def refine(
@@ -278,16 +277,8 @@ class RefineByAlignPipeline(DiffusionPipeline):
         self,
         requests: Sequence[RefinementRequest],
         settings: RefinementSettings | None = None,
-        *,
-        generator: torch.Generator | None = None,
-        callback: StepCallback | None = None,
+        **options: Any,
     ) -> list[ImageResult]:
-        """Mend every defect of every image (`rba.inference.images.refine_images`)."""
-        return refine_images(
-            self.network,
-            self.scheduler,
-            requests,
-            settings or self.settings(),
-            generator=generator,
-            callback=callback,
-        )
+        """Mend every defect of every image, as `rba.inference.images.refine_images`."""
+        network, chosen = self.network, settings or self.settings()
+        return refine_images(network, self.scheduler, requests, chosen, **options)

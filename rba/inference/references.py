@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn import functional
 
-from rba.inference.frames import images_to_tensor, masks_to_tensor
+from rba.inference.frames import Frame, images_to_tensor, masks_to_tensor
 from rba.inference.request import Alignment
 from rba.inference.sampler import evaluating, network_placement
 from rba.models.network import RefinementNetwork
@@ -33,6 +33,11 @@ class ReferenceChoice:
     def alignment(self) -> Alignment:
         """The alignment on the chosen reference."""
         return self.alignments[self.index if self.scores else 0]
+
+    def with_crop(self, crop: Frame) -> "ReferenceChoice":
+        """Return the same choice for a crop of the image as it is now."""
+        changed = [dataclasses.replace(item, crop=crop) for item in self.alignments]
+        return dataclasses.replace(self, alignments=tuple(changed))
 
     @property
     def reason(self) -> str:

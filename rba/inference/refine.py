@@ -26,6 +26,7 @@ from rba.inference.request import (
     RefinementSettings,
 )
 from rba.inference.sampler import (
+    Interrupted,
     StepCallback,
     check_steps,
     evaluating,
@@ -146,6 +147,7 @@ def refine_aligned(
     *,
     generator: torch.Generator | None = None,
     callback: StepCallback | None = None,
+    interrupted: Interrupted | None = None,
 ) -> list[RefinementResult]:
     """Run the refinement stage for one batch of aligned requests.
 
@@ -170,6 +172,7 @@ def refine_aligned(
             settings.sampler,
             generator=generator or torch.Generator().manual_seed(settings.seed),
             callback=callback,
+            interrupted=interrupted,
         )
         decoded = network.decode_latents(latents.to(dtype))
         _check_finite(latents, decoded)

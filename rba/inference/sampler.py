@@ -20,6 +20,8 @@ StepCallback = Callable[[int, int, Tensor], Tensor | None]
 
 Latents that it returns replace them.
 """
+Interrupted = Callable[[], bool]
+"""Asked after each sampler step: True ends the sampling with the latents as they are."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -196,6 +198,7 @@ def sample(
     *,
     generator: torch.Generator | None = None,
     callback: StepCallback | None = None,
+    interrupted: Interrupted | None = None,
 ) -> Tensor:
     """Sample latents from noise under a condition, with classifier-free guidance.
 
@@ -207,6 +210,7 @@ def sample(
         settings: Steps, guidance, eta.
         generator: For stochastic schedulers.
         callback: Called after each step.
+        interrupted: Asked after each step.
 
     Returns:
         [B, C, h, w] float32 scaled latents.
@@ -230,6 +234,8 @@ def sample(
         if callback is not None:
             changed = callback(index, len(scheduler.timesteps), latents)
             latents = latents if changed is None else changed
+        if interrupted is not None and interrupted():
+            break
     if network.conditioning == "blended4":
         return blend_known(latents, given.masked_latents, given.latent_mask)
     return latents

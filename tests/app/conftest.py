@@ -5,19 +5,65 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler
 from PIL import Image
 
-from rba.app.refining import Refiner
+from rba.app.examples import load_examples
+from rba.app.layout import lay_out
+from rba.app.loading import Loading
+from rba.app.matching import AUTOMATIC, Matching
+from rba.app.page import plainly
+from rba.app.parts import Parts
+from rba.app.refining import Options, Refiner
+from rba.app.session import Session, Sessions
+from rba.app.uploads import Limits
+from rba.app.working import WHOLE, Working
 from rba.inference.pipeline import RefineByAlignPipeline
 from rba.models.autoencoder import PatchAutoencoder
 from rba.models.connector import Connector
 from rba.models.encoder import load_encoder
 from rba.models.network import RefinementNetwork
 from rba.models.unet import load_unet
+
+LIMITS = Limits(references=2, results=2)
+TAB = gr.Request(session_hash="tab")
+
+
+class Tab:
+    """A page in a browser tab: its handlers and what it shows."""
+
+    def __init__(self, refiner: Refiner, folder: Path) -> None:
+        with gr.Blocks():
+            self.parts: Parts = lay_out("random", Options(steps=2), LIMITS, [])
+        self.sessions = Sessions(folder)
+        self.matching = Matching(self.parts, self.sessions)
+        self.loading = Loading(self.parts, self.sessions, LIMITS, load_examples())
+        self.working = Working(self.parts, self.sessions, LIMITS, refiner, self.matching)
+        self.settings: dict[str, Any] = {"steps": 2, "guidance_scale": 2.0, "seed": 0}
+        self.region: Any = None
+        self.chosen = AUTOMATIC
+        self.view = WHOLE
+
+    @property
+    def session(self) -> Session:
+        return self.sessions.of("tab")
+
+    def values(self, editor: Any) -> dict[Any, Any]:
+        fixed = {"zoom_in": True, "crop_factor": 3.0, "max_magnification": 4.0, "num_noises": 1}
+        named = {**fixed, "separate": True, **self.settings}
+        named |= {"view": self.view, "region": self.region, "chosen": self.chosen}
+        return {getattr(self.parts, name): value for name, value in named.items()} | {
+            self.parts.editor: editor
+        }
+
+    def do(self, handler: Any, *arguments: Any) -> str:
+        """Call a handler as the page does; return what the status line says."""
+        self.updates = plainly(handler, self.parts)(*arguments)
+        return str(self.updates.get(self.parts.status, ""))
 
 
 @pytest.fixture(autouse=True)
@@ -103,3 +149,16 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(folder))
     monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
     return folder
+
+
+@pytest.fixture
+def tab(refiner: Refiner, environment: Path) -> Tab:
+    return Tab(refiner, environment)
+
+
+@pytest.fixture
+def loaded(tab: Tab, dropped: Callable[..., str]) -> Tab:
+    """A tab with a picture and one reference."""
+    assert "Paint over" in tab.do(tab.loading.picture, dropped("image.png"), TAB)
+    tab.do(tab.loading.references, [dropped("a.png", 50, 40, seed=1)], TAB)
+    return tab

@@ -12,62 +12,14 @@ import pytest
 from PIL import Image
 
 from rba.app.examples import load_examples
-from rba.app.layout import lay_out
-from rba.app.loading import Loading
-from rba.app.matching import AUTOMATIC, Matching
-from rba.app.page import build_page, plainly
-from rba.app.parts import Parts
+from rba.app.matching import AUTOMATIC
+from rba.app.page import build_page
 from rba.app.refining import Options, Refiner
-from rba.app.session import Session, Sessions
 from rba.app.uploads import Limits
-from rba.app.working import NEAR, WHOLE, Working
+from rba.app.working import NEAR, WHOLE
 
-LIMITS = Limits(references=2, results=2)
 TAB = gr.Request(session_hash="tab")
-
-
-class Tab:
-    """A page in a browser tab: its handlers and what it shows."""
-
-    def __init__(self, refiner: Refiner, folder: Path) -> None:
-        with gr.Blocks():
-            self.parts: Parts = lay_out("random", Options(steps=2), LIMITS, [])
-        self.sessions = Sessions(folder)
-        self.matching = Matching(self.parts, self.sessions)
-        self.loading = Loading(self.parts, self.sessions, LIMITS, load_examples())
-        self.working = Working(self.parts, self.sessions, LIMITS, refiner, self.matching)
-        self.settings: dict[str, Any] = {"steps": 2, "guidance_scale": 2.0, "seed": 0}
-        self.region: Any = None
-        self.view = WHOLE
-
-    @property
-    def session(self) -> Session:
-        return self.sessions.of("tab")
-
-    def values(self, editor: Any) -> dict[Any, Any]:
-        fixed = {"zoom_in": True, "crop_factor": 3.0, "max_magnification": 4.0, "num_noises": 1}
-        named = {**fixed, **self.settings, "view": self.view, "region": self.region}
-        return {getattr(self.parts, name): value for name, value in named.items()} | {
-            self.parts.editor: editor
-        }
-
-    def do(self, handler: Any, *arguments: Any) -> str:
-        """Call a handler as the page does; return what the status line says."""
-        self.updates = plainly(handler, self.parts)(*arguments)
-        return str(self.updates.get(self.parts.status, ""))
-
-
-@pytest.fixture
-def tab(refiner: Refiner, environment: Path) -> Tab:
-    return Tab(refiner, environment)
-
-
-@pytest.fixture
-def loaded(tab: Tab, dropped: Callable[..., str]) -> Tab:
-    """A tab with a picture and one reference."""
-    assert "Paint over" in tab.do(tab.loading.picture, dropped("image.png"), TAB)
-    tab.do(tab.loading.references, [dropped("a.png", 50, 40, seed=1)], TAB)
-    return tab
+Tab = Any  # of conftest
 
 
 def test_each_step_says_what_is_next(tab: Tab, dropped: Callable[..., str], painted: Any) -> None:
@@ -136,13 +88,16 @@ def test_a_region_painted_by_hand_is_used(loaded: Tab, painted: Any) -> None:
     first = loaded.session.results[-1].archive
     loaded.region = painted(50, 40, box=(0, 0, 12, 12))
     said = loaded.do(loaded.working.refine, loaded.values(painted()), TAB)
-    assert "The region that you painted was used" in said
+    assert "The region that you painted on the reference is used" in said
     with zipfile.ZipFile(loaded.session.results[-1].archive) as archive:
         region = np.asarray(Image.open(archive.open("correspondence_mask.png"))) > 0
         assert "correspondence_map.npy" in archive.namelist()
     assert region[:12, :12].all()
     assert region.sum() == 144
     assert first.exists()
+    loaded.region = {"layers": []}
+    said = loaded.do(loaded.working.refine, loaded.values(painted()), TAB)
+    assert "you painted" not in said, "erased, so the found one is used again"
 
 
 def test_the_best_of_several_references_is_used_or_the_chosen_one(
@@ -157,17 +112,21 @@ def test_the_best_of_several_references_is_used_or_the_chosen_one(
     loaded.do(loaded.working.find, loaded.values(painted()), TAB)
     found = loaded.session.found
     assert found is not None
-    assert len(found.choice.scores) == 2
-    assert loaded.matching.used(loaded.session) == int(np.argmax(found.choice.scores))
+    (match,) = found.matches
+    assert len(match.choice.scores) == 2
+    assert loaded.matching.used(loaded.session, 0) == int(np.argmax(match.choice.scores))
     for choice, index in (("Reference 2", 1), ("Reference 1", 0)):
-        loaded.do(loaded.matching.choose, choice, TAB)
+        loaded.chosen = choice
+        loaded.do(loaded.matching.choose, loaded.values(None), TAB)
         said = loaded.do(loaded.working.refine, loaded.values(painted()), TAB)
         assert f"Reference {index + 1} " in said
         with zipfile.ZipFile(loaded.session.results[-1].archive) as archive:
-            used = np.asarray(Image.open(archive.open("reference.png")))
-        assert np.array_equal(used, loaded.session.references[index].pixels)
-    loaded.do(loaded.matching.choose, AUTOMATIC, TAB)
-    assert loaded.session.chosen is None
+            assert json.loads(archive.read("result.json"))["defects"][0]["reference"] == index
+            shown = np.asarray(Image.open(archive.open(f"reference_{index + 1}.png")))
+        assert np.array_equal(shown, loaded.session.references[index].pixels)
+    loaded.chosen = AUTOMATIC
+    loaded.do(loaded.matching.choose, loaded.values(None), TAB)
+    assert loaded.session.chosen == {}
     loaded.do(loaded.loading.remove_references, TAB)
     assert loaded.session.references == ()
     assert loaded.session.found is None
@@ -248,12 +207,12 @@ def test_a_file_name_cannot_become_markup(tab: Tab, tmp_path: Path) -> None:
 
 def test_the_page_is_private_and_has_its_limits(refiner: Refiner, environment: Path) -> None:
     page = build_page(
-        refiner, environment, options=Options(), limits=LIMITS, examples=load_examples()
+        refiner, environment, options=Options(), limits=Limits(queue=3), examples=load_examples()
     )
     config = page.get_config_file()
     assert config["analytics_enabled"] is False
     assert {item["api_visibility"] for item in config["dependencies"]} == {"private"}
     computing = [fn for fn in page.fns.values() if fn.concurrency_id == "device"]
     assert [fn.concurrency_limit for fn in computing] == [1, 1]
-    assert page._queue.max_size == LIMITS.queue
+    assert page._queue.max_size == 3
     page.close()

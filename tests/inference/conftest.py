@@ -8,6 +8,7 @@ import torch
 from diffusers import DDIMScheduler
 
 from rba.case import Case
+from rba.inference.pipeline import RefineByAlignPipeline
 from rba.models.autoencoder import PatchAutoencoder
 from rba.models.connector import Connector
 from rba.models.encoder import load_encoder
@@ -102,3 +103,16 @@ def make_case() -> Any:
         )
 
     return make
+
+
+@pytest.fixture
+def pipeline(network: Any, scheduler: Any) -> RefineByAlignPipeline:
+    made = RefineByAlignPipeline.from_network(network, scheduler, image_size=64)
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+@pytest.fixture
+def pictures(make_case: Any) -> dict[str, np.ndarray]:
+    case = make_case()
+    return {"image": case.image, "mask_image": case.artifact_mask, "reference": case.references[0]}

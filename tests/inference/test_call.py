@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import cv2
 import diffusers
 import numpy as np
 import pytest
@@ -12,19 +13,6 @@ from PIL import Image
 from rba.errors import InputError
 from rba.inference.pipeline import RefineByAlignPipeline
 from rba.inference.request import RefinementRequest
-
-
-@pytest.fixture
-def pipeline(network: Any, scheduler: Any) -> RefineByAlignPipeline:
-    made = RefineByAlignPipeline.from_network(network, scheduler, image_size=64)
-    made.set_progress_bar_config(disable=True)
-    return made
-
-
-@pytest.fixture
-def pictures(make_case: Any) -> dict[str, np.ndarray]:
-    case = make_case()
-    return {"image": case.image, "mask_image": case.artifact_mask, "reference": case.references[0]}
 
 
 def tensors(pictures: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -241,3 +229,17 @@ def test_mistakes_are_named(
 ) -> None:
     with pytest.raises(InputError, match=words):
         pipeline(**(pictures | changes))
+
+
+def test_colours_of_more_than_8_bits_are_said_to_be_reduced(
+    pipeline: RefineByAlignPipeline, pictures: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    cv2.imwrite(str(tmp_path / "deep.png"), pictures["image"].astype(np.uint16) * 257)
+    with Image.open(tmp_path / "deep.png") as deep:
+        out = pipeline(
+            [deep, pictures["image"]],
+            pictures["mask_image"],
+            pictures["reference"],
+            num_inference_steps=1,
+        )
+    assert out.colour_depths_reduced == [True, False]

@@ -4,12 +4,14 @@ import io
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from rba.errors import InputError
 from rba.inference.original import in_form_of, write_like
+from rba.inference.xmp import xmp_options
 from rba.pictures import picture_to_pixels
 
 SIZE = (24, 16)  # width, height
@@ -86,11 +88,12 @@ def test_modes_that_cannot_hold_new_colours(mode: str, becomes: str) -> None:
 
 def test_the_colour_profile_is_kept_and_the_new_pixels_are_in_it() -> None:
     picture = made("RGB")
-    picture.info["icc_profile"] = wide_profile()
+    profile = wide_profile()  # it holds the time
+    picture.info["icc_profile"] = profile
     refined = refined_of(picture)
     assert (refined != np.asarray(picture))[~CHANGED].any()  # the profile matters
     out = in_form_of(picture, refined, CHANGED)
-    assert out.info["icc_profile"] == wide_profile()
+    assert out.info["icc_profile"] == profile
     assert np.array_equal(np.asarray(out)[~CHANGED], np.asarray(picture)[~CHANGED])
     shown = picture_to_pixels(out)[0][CHANGED].astype(int)
     assert np.abs(shown - (200, 120, 40)).max() <= 40  # out of the other's gamut it is clipped
@@ -126,6 +129,59 @@ def test_exif_is_kept_without_rotation_and_thumbnail(tmp_path: Path) -> None:
                 assert kept.get_ifd(ExifTags.IFD.GPSInfo)[1] == "N"
                 if suffix != ".webp":
                     assert out.info["dpi"][0] == pytest.approx(300, abs=0.1)
+
+
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description dc:creator="A. Person" '
+    b'tiff:Orientation="6"><tiff:Orientation>6</tiff:Orientation>'
+    b"<xmp:Thumbnails>\nold\n</xmp:Thumbnails></rdf:Description></x:xmpmeta>"
+)
+KEPT = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description dc:creator="A. Person">'
+    b"</rdf:Description></x:xmpmeta>"
+)
+
+
+@pytest.mark.parametrize("source", [".png", ".jpg", ".webp", ".tif"])
+def test_xmp_is_kept_without_rotation_and_thumbnail(tmp_path: Path, source: str) -> None:
+    picture = made("RGB")
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = "A. Person"
+    given = tmp_path / f"in{source}"
+    picture.save(given, **({"exif": exif} | xmp_options(source, XMP, exif.tobytes())))
+    with Image.open(given) as opened:
+        assert opened.info["xmp"] == XMP
+        upright = picture_to_pixels(opened)[0]
+    assert upright.shape == (24, 16, 3), "XMP's rotation is applied"
+    for suffix in (".png", ".jpg", ".tif", ".webp", ".bmp"):
+        path = tmp_path / f"out{suffix}"
+        assert not write_like(path, upright, CHANGED.T, given)
+        with Image.open(path) as out:
+            assert out.size == (16, 24)
+            assert ImageOps.exif_transpose(out).size == (16, 24)
+            if suffix != ".bmp":
+                assert out.info["xmp"].replace(b'" >', b'">') == KEPT
+                assert out.getexif()[ExifTags.Base.Artist] == "A. Person"
+
+
+def test_xmp_that_a_format_cannot_hold_is_left_out(tmp_path: Path) -> None:
+    picture = made("RGB")
+    picture.save(tmp_path / "in.webp", lossless=True, xmp=b"<x>" + b"a" * 100_000)
+    write_like(tmp_path / "out.jpg", colours(), CHANGED, tmp_path / "in.webp")
+    with Image.open(tmp_path / "out.jpg") as out:
+        assert "xmp" not in out.info
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "alpha.png", "a.ppm"])
+def test_colours_of_16_bits_are_written_with_8_and_said_to_be(tmp_path: Path, name: str) -> None:
+    deep = np.random.default_rng(0).integers(0, 65536, (16, 24, 4 if "alpha" in name else 3))
+    cv2.imwrite(str(tmp_path / name), deep.astype(np.uint16))
+    with Image.open(tmp_path / name) as opened:
+        refined = refined_of(opened)
+    assert write_like(tmp_path / "out.png", refined, CHANGED, tmp_path / name)
+    grey = tmp_path / "grey.png"
+    made("I;16").save(grey)
+    assert not write_like(tmp_path / "out.png", refined, CHANGED, grey)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp", ".tiff"])
