@@ -219,7 +219,7 @@ def _match() -> dict[str, Any]:
             "Red: most attention. White outline: the region that guides the refinement.",
         )
         parts["defects"] = _pictures(
-            "Defects: choose one to see its match", "defects", visible=False
+            "Defects: choose one to see its match", "defects", columns=3, visible=False
         )
         parts["maps"] = _pictures(
             "Maps", "maps", columns=2, allow_preview=True, buttons=["fullscreen"]

@@ -75,7 +75,7 @@ class Matching:
         cards = [
             (
                 str(session.file(defect_card(picture, match))),
-                f"Defect {number + 1} · {self._by(session, number)}",
+                f"{number + 1} · {self._by(session, number).split(' (')[0]}",
             )
             for number, match in enumerate(found.matches)
         ]

@@ -187,12 +187,45 @@ def test_the_region_is_found_on_several_references_and_corrected_by_hand(page: A
     says(page, "Reference 1 is used")
     paint(page, "paint-region", start=(-60, -60), end=(60, -60))
     refine(page)
-    says(page, "The region that you painted was used")
+    says(page, "The region that you painted on reference 1 is used")
     sync_api.expect(page.locator("#history button img")).to_have_count(2)
     page.get_by_label("Around the defect").check()
     page.locator("#history button").last.click()
     page.wait_for_timeout(500)
     assert page.locator("#result img").first.evaluate("image => image.naturalWidth") >= 500
+
+
+def test_defects_of_one_mask_have_their_own_references(page: Any, tmp_path: Path) -> None:
+    first, second = (path.parent for path in sorted(FOLDER.glob("*/case.json"))[:2])
+    for name in ("image.png", "mask.png"):
+        beside = [np.asarray(Image.open(folder / name)) for folder in (first, second)]
+        Image.fromarray(np.hstack(beside)).save(tmp_path / name)
+    drop(page, "drop-picture", tmp_path / "image.png")
+    says(page, "Paint over")
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Mask from a file").click()
+    chooser.value.set_files(tmp_path / "mask.png")
+    says(page, "Drop one or several references")
+    for number, folder in enumerate((first, second)):
+        reference = Image.open(folder / "reference.png").convert("RGB")
+        reference.putalpha(Image.open(folder / "reference_mask.png").convert("L"))
+        reference.save(tmp_path / f"{number}.png")
+    drop(page, "drop-references", tmp_path / "0.png", tmp_path / "1.png")
+    says(page, "Ready to refine")
+    refine(page)
+    says(page, "2 defects, the largest first")
+    cards = page.locator("#defects button")
+    sync_api.expect(cards).to_have_count(2)
+    cards.nth(1).click()
+    sync_api.expect(page.get_by_text("Maps for defect 2")).to_be_visible()
+    page.get_by_label("Reference 1", exact=True).check()
+    sync_api.expect(cards.nth(1)).to_contain_text("2 · reference 1")
+    refine(page)
+    says(page, "2: reference 1 (")
+    with zipfile.ZipFile(io.BytesIO(downloaded(page, "Download everything"))) as archive:
+        facts = json.loads(archive.read("result.json"))
+        assert "defect_2/panel.png" in archive.namelist()
+    assert facts["defects"][1]["reference"] == 0
 
 
 @pytest.mark.parametrize("zone", ["drop-picture", "drop-references"])

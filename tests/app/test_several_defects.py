@@ -74,7 +74,7 @@ def test_each_defect_has_its_own_reference_and_region(two: Tab, apart: Any) -> N
     assert "2 defects" in said
     cards = two.updates[two.parts.defects].value
     captions = [card["caption"] for card in cards]
-    assert [caption.split(" · ")[0] for caption in captions] == ["Defect 1", "Defect 2"]
+    assert [caption.split(" · ")[0] for caption in captions] == ["1", "2"]
     other = 1 - two.matching.used(two.session, 1)
     two.do(two.matching.look_at, None, chosen_defect(1), TAB)
     two.chosen = f"Reference {other + 1}"
