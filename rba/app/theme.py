@@ -30,7 +30,9 @@ button:focus-visible, input:focus-visible, a:focus-visible, [tabindex]:focus-vis
   .gradio-container > .main { padding: 10px !important; }
   .gradio-container button.lg, .gradio-container a.lg { padding-inline: 6px; }
   #title h1 { font-size: 1.25rem; }
-  #examples .grid-container { grid-template-columns: repeat(2, minmax(0, 1fr)) !important; }
+  #examples .grid-container, #defects .grid-container {
+    grid-template-columns: repeat(2, minmax(0, 1fr)) !important; }
+  #maps .grid-container { grid-template-columns: minmax(0, 1fr) !important; }
   #status .meta-text, #status .meta-text-center { top: 0; right: 0; }
 }
 """
