@@ -4,6 +4,9 @@ import dataclasses
 import os
 from typing import Any
 
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -80,6 +83,25 @@ def check_train_settings(config: DictConfig) -> None:
             f"{config.resume} would not continue; give resume=auto"
         )
     check_speed_settings(config)
+    _require_launched(config.trainer)
+
+
+def _require_launched(trainer: DictConfig) -> None:
+    """Refuse a sweep in which Lightning would start processes, each with a sweep of its own."""
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return
+    devices = trainer.devices
+    if devices in ("auto", -1, "-1"):
+        devices = max(torch.cuda.device_count(), 1)
+    count = devices if isinstance(devices, int) else len(devices)
+    started = any(name in os.environ for name in ("TORCHELASTIC_RUN_ID", "LOCAL_RANK"))
+    tasks = [int(os.environ.get(f"{n}_NTASKS", 1)) for n in ("SLURM", "SUBMITIT_LOCAL")]
+    if count > 1 and not started and max(tasks) == 1:
+        raise InputError(
+            f"--multirun with trainer.devices={trainer.devices}: give hydra/launcher="
+            f"submitit_slurm (or submitit_local on this machine) hydra.launcher.tasks_per_node="
+            f"{count}, or start each run with a command of its own"
+        )
 
 
 def without_sources(network: DictConfig) -> DictConfig:

@@ -1,6 +1,6 @@
 """Whether as many processes were started as the settings ask for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 
 from rba.errors import InputError
 
@@ -28,6 +28,14 @@ def require_fitting_launch(environment: Mapping[str, str], devices: int, num_nod
                 f"{local} trainer.num_nodes={max(world // local, 1)}"
             )
         return
+    if (started := int(environment.get("SUBMITIT_LOCAL_NTASKS", 1))) > 1:
+        if (started, 1) != (devices, num_nodes):
+            raise InputError(
+                f"submitit started {started} processes on this machine, but {asked}: give "
+                f"hydra.launcher.tasks_per_node={devices}, or set trainer.devices={started} "
+                "trainer.num_nodes=1"
+            )
+        return
     # Lightning takes a job of these names for a shell in which it starts the processes itself.
     if "SLURM_NTASKS" not in environment or environment.get("SLURM_JOB_NAME") in (
         "bash",
@@ -42,3 +50,21 @@ def require_fitting_launch(environment: Mapping[str, str], devices: int, num_nod
             f"{num_nodes}: give sbatch --nodes={num_nodes} --ntasks-per-node={devices} and start "
             "with srun"
         )
+
+
+def tell_place(environment: MutableMapping[str, str]) -> None:
+    """Tell Lightning the place of a process that submitit's local executor started.
+
+    In SLURM's jobs, submitit's too, it reads SLURM's own variables.
+
+    Args:
+        environment: The process's; changed.
+    """
+    if int(environment.get("SUBMITIT_LOCAL_NTASKS", 1)) > 1:
+        job = int(environment["SUBMITIT_LOCAL_JOB_ID"])  # the number of the job's first process
+        environment.setdefault("MASTER_ADDR", "127.0.0.1")
+        environment.setdefault("MASTER_PORT", str(_FIRST_PORT + job % _PORTS))
+        environment["LOCAL_RANK"] = environment["SUBMITIT_LOCAL_LOCALID"]
+
+
+_FIRST_PORT, _PORTS = 20_000, 10_000  # below those that systems hand out by themselves

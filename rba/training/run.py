@@ -22,7 +22,7 @@ from rba.training.changed_settings import Change
 from rba.training.check import batch_arithmetic, count_parts, report
 from rba.training.checkpoint_io import AtomicCheckpointIO
 from rba.training.host_memory import keep_freed_memory
-from rba.training.launch_check import require_fitting_launch
+from rba.training.launch_check import require_fitting_launch, tell_place
 from rba.training.memory import MemorySettings, memory_estimate
 from rba.training.module import RefineByAlignModule
 from rba.training.precision import WholeBfloat16
@@ -78,6 +78,7 @@ def make_trainer(
     _quieten()
     nodes = settings["num_nodes"]
     require_fitting_launch(os.environ, world_size(settings) // nodes, nodes)
+    tell_place(os.environ)
     clip = settings.get("gradient_clip_val")
     if isinstance(clip, (int, float)) and clip < 0:
         raise InputError(f"trainer.gradient_clip_val={clip} would climb; give 0 (off) or more")

@@ -21,6 +21,7 @@ from rba.models.network import RefinementNetwork
 from rba.models.restore import load_start, network_from_checkpoint
 from rba.training.callbacks.ema import EMACallback
 from rba.training.callbacks.resume_checkpoint import ResumeCheckpoint
+from rba.training.callbacks.speed import Speed
 from rba.training.checkpoint_io import AtomicCheckpointIO
 from rba.training.first_weights import prepare_network, require_fitting_choice
 from rba.training.loss import Objective
@@ -52,6 +53,7 @@ class Run:
         self, folder: Path, base: str | None, parts: list[str] | None, **changes: Any
     ) -> None:
         self.folder = folder
+        self.speed: dict[str, Any] = changes.pop("speed", {})
         network = {name: {"source": None} for name in ("unet", "connector", "encoder")}
         self.config: dict[str, Any] = {
             "init_from": base, "init_weights": "ema", "train_parts": parts, "lora": LORA,
@@ -76,7 +78,7 @@ class Run:
         )  # fmt: skip
         trainer = Trainer(
             accelerator="cpu", max_steps=steps, max_epochs=-1, logger=False,
-            callbacks=[EMACallback(0.5), ResumeCheckpoint(self.folder, 100)],
+            callbacks=[Speed(**self.speed), EMACallback(0.5), ResumeCheckpoint(self.folder, 100)],
             plugins=[AtomicCheckpointIO()], enable_progress_bar=False, enable_checkpointing=False,
             enable_model_summary=False, gradient_clip_val=1.0,
         )  # fmt: skip
@@ -157,6 +159,39 @@ def test_an_export_merges_the_adapters_and_writes_them_alone(
     alone.unet.load_lora_adapter(tmp_path / "adapter", prefix="unet", weight_name=ADAPTER_FILE)
     torch.testing.assert_close(predict(alone.unet), expected, rtol=1e-4, atol=1e-5)
     assert [p.name for p in (tmp_path / "adapter").iterdir()] == [ADAPTER_FILE]
+
+
+@pytest.mark.filterwarnings("ignore")  # what aot_eager says of itself
+@pytest.mark.parametrize(
+    "speed",
+    [
+        {"gradient_checkpointing": True},
+        pytest.param({"compile": "aot_eager"}, marks=pytest.mark.slow),
+        pytest.param(
+            {"compile": "aot_eager", "gradient_checkpointing": True}, marks=pytest.mark.slow
+        ),
+    ],
+    ids=["checkpointing", "compiled", "both"],
+)
+def test_adapters_learn_the_same_with_checkpointing_and_compiled(
+    train: Callable[..., Path], base: Path, tmp_path: Path, speed: dict[str, Any]
+) -> None:
+    lora = LORA | {"dropout": 0.0}
+    plain = train(Run(tmp_path / "plain", str(base), ["lora"], lora=lora), 3)
+    other = train(Run(tmp_path / "other", str(base), ["lora"], lora=lora, speed=speed), 3)
+    expected, found = (read_checkpoint(path)["state_dict"] for path in (plain, other))
+    assert found.keys() == expected.keys()
+    for name, adapter in expected.items():
+        torch.testing.assert_close(found[name], adapter, rtol=1e-4, atol=1e-5, msg=name)
+    assert other.stat().st_size < 1.1 * plain.stat().st_size
+    unets: list[Any] = []
+    for path in (plain, other):
+        export_checkpoint(path, path.with_suffix(""), use_ema=True)
+        unets.append(RefineByAlignPipeline.open(path.with_suffix("")).unet)
+    before = RefineByAlignPipeline.open(base).unet.state_dict()[CHANGED.removeprefix("unet.")]
+    merged = [unet.state_dict()[CHANGED.removeprefix("unet.")] for unet in unets]
+    torch.testing.assert_close(*merged, rtol=1e-4, atol=1e-5)
+    assert (merged[0] - before).abs().max() > 1e-3
 
 
 def test_the_weights_that_a_run_began_with_must_be_there_and_the_same(

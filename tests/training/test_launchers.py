@@ -140,6 +140,46 @@ def test_one_process_lightning_ddp_and_torchrun_agree(
 
 
 @pytest.mark.slow
+def test_jobs_of_submitit_train_like_one_process_each_in_its_own_folder(
+    tmp_path: Path, alignment_shards: Path, refinement_shards: Path
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    shards, every = (
+        (alignment_shards, refinement_shards),
+        "callbacks.progress_log.every_n_steps=1",
+    )
+    launch([sys.executable], tmp_path, shards, "run_name=one", "per_device_batch=4", every)
+    launch(
+        [sys.executable], tmp_path, shards, "run_name=a,b", every, *DDP,
+        "hydra/launcher=submitit_local", "hydra.launcher.tasks_per_node=2", "--multirun",
+    )  # fmt: skip
+    assert sorted(f.name for f in tmp_path.iterdir()) == [".multirun", "a", "b", "one"]
+    expected = losses(tmp_path / "one")
+    assert len(expected) == 6
+    for name in ("a", "b"):
+        run = tmp_path / name
+        assert samples_by_step(run) == samples_by_step(tmp_path / "one")
+        assert losses(run) == pytest.approx(expected, rel=1e-3)
+        ranks = {json.loads(x)["rank"] for x in (run / "samples.jsonl").read_text().splitlines()}
+        assert ranks == {0, 1}
+
+
+@pytest.mark.slow
+def test_a_sweep_in_which_lightning_would_start_processes_is_refused(tmp_path: Path) -> None:
+    shards = ["data.alignment.shards=a", "data.refinement.shards=b"]
+    done = subprocess.run(
+        [
+            sys.executable, str(ROOT / "train.py"), "--multirun", "experiment=tiny",
+            "run_name=a,b", *DDP, *shards, f"runs_folder={tmp_path}",
+        ],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "hydra.launcher.tasks_per_node=2" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "elsewhere",
     [["data.num_workers=2"], [*DDP, "trainer.devices=4", "per_device_batch=1"]],

@@ -20,7 +20,7 @@ from rba.training.callbacks.preemption import Preemption
 from rba.training.callbacks.resume_checkpoint import ResumeCheckpoint, list_checkpoints
 from rba.training.checkpoint_io import AtomicCheckpointIO
 
-SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1]
+SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2]
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),

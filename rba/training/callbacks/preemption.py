@@ -12,11 +12,17 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from rba.errors import RunInterruptedError
 
 _log = logging.getLogger(__name__)
-_SIGNALS = (signal.SIGINT, signal.SIGUSR1, signal.SIGTERM)  # of two, the later one counts
+# SIGUSR2 is what submitit asks SLURM for. Of two, the later one counts.
+_SIGNALS = (
+    signal.SIGINT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGTERM,
+)
 
 
 class Preemption(Callback):
-    """End the run after the step in which any rank got SIGINT, SIGUSR1 or SIGTERM.
+    """End the run after the step in which any rank got SIGINT, SIGUSR1, SIGUSR2 or SIGTERM.
 
     The handler only sets a flag: a collective call inside it would hang. At the end of each
     optimiser step, and of each batch of a validation, the ranks agree on the flags; then all raise
@@ -26,8 +32,8 @@ class Preemption(Callback):
     Belongs behind all callbacks that keep account of a step.
 
     Args:
-        requeue: Ask SLURM to run the job again (``scontrol requeue $SLURM_JOB_ID``) after SIGUSR1
-            and SIGTERM; the command needs ``resume=auto``.
+        requeue: Ask SLURM to run the job again (``scontrol requeue $SLURM_JOB_ID``) after all
+            but SIGINT; the command needs ``resume=auto``.
     """
 
     def __init__(self, requeue: bool = False) -> None:
