@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from rba.inference.export import export_checkpoint
+from rba.inference.pipeline import RefineByAlignPipeline
+from rba.models.network import RefinementNetwork
 from rba.settings import CONFIG_FOLDER
 
 ROOT = CONFIG_FOLDER.parent
@@ -209,16 +212,19 @@ def test_a_run_of_two_ranks_goes_on_on_others_with_the_same_samples(
 
 
 @pytest.mark.slow
-def test_shards_equal_copies_and_a_run_changes_between_them(
+def test_shards_compiled_or_not_equal_copies_and_a_run_changes_between_them(
     tmp_path: Path, alignment_shards: Path, refinement_shards: Path
 ) -> None:
     shards, saves = (alignment_shards, refinement_shards), "callbacks.resume_checkpoint.keep=-1"
     sharded = ["trainer=fsdp", *DDP[1:]]
-    launch([sys.executable], tmp_path, shards, "run_name=ddp", *DDP, saves, "max_steps=8")
+    launch(
+        [sys.executable], tmp_path, shards, "run_name=ddp", *DDP, saves, "max_steps=8",
+        "callbacks.resume_checkpoint.every_n_steps=6",
+    )  # fmt: skip
     launch([sys.executable], tmp_path, shards, "run_name=fsdp", *sharded, saves)
     launch(
         [sys.executable], tmp_path, shards, "run_name=fsdp", *sharded, saves, "max_steps=7",
-        "resume=auto",
+        "resume=auto", "callbacks.speed.compile=aot_eager",
     )  # fmt: skip
     launch([sys.executable], tmp_path, shards, "run_name=fsdp", *DDP, "max_steps=8", "resume=auto")
     assert samples_by_step(tmp_path / "fsdp") == samples_by_step(tmp_path / "ddp")
@@ -234,3 +240,12 @@ def test_shards_equal_copies_and_a_run_changes_between_them(
         torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)
     for name, weight in copies["state_dict"].items():
         torch.testing.assert_close(parts["state_dict"][name], weight, rtol=1e-4, atol=1e-6)
+    exported: list[RefinementNetwork] = []
+    for run in ("ddp", "fsdp"):  # both of step 6, the second from shards
+        saved = tmp_path / run / "checkpoints" / "step_00000006.ckpt"
+        export_checkpoint(saved, tmp_path / f"{run}-model", use_ema=True)
+        exported.append(RefineByAlignPipeline.open(tmp_path / f"{run}-model").network)
+    of_copies, of_shards = (network.state_dict() for network in exported)
+    assert of_copies.keys() == of_shards.keys()
+    for name, weight in of_copies.items():
+        torch.testing.assert_close(of_shards[name], weight, rtol=1e-4, atol=1e-6)
