@@ -64,7 +64,14 @@ def measure(scale: str, device: str, saves: int, *, background: bool) -> dict[st
     shards = ["data.alignment.shards=a", "data.refinement.shards=b"]
     config = compose_config(
         "train",
-        ["experiment=paper", "trainer=cpu", f"trainer.accelerator={device}", *shards, *overrides],
+        [
+            "experiment=paper",
+            "trainer=cpu",
+            f"trainer.accelerator={device}",
+            "trainer.devices=1",
+            *shards,
+            *overrides,
+        ],
     )
     torch.manual_seed(0)
     module = RefineByAlignModule(
