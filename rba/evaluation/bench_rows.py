@@ -106,9 +106,8 @@ def make_rows(
             made.append(NetworkMethod(by_name[name], model, numbers, cases))
     own_cell = dataclasses.replace(numbers, cell=None)
     for name, other in others.items():
-        row = NetworkRow(
-            name=name, description=f"As {OURS}, with another model: {other.folder.name}."
-        )
+        told = f"As {OURS}, with another model, at the (t, l) that it comes with."
+        row = NetworkRow(name=name, description=told)
         made.append(NetworkMethod(row, other, own_cell, cases))
     for name, folder in choice.results.items():
         made.append(FolderMethod(name, folder, cases.cases))

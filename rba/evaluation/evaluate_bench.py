@@ -27,6 +27,7 @@ from rba.evaluation.bench_rows import choose_rows, make_rows
 from rba.evaluation.bench_summary import bench_summary
 from rba.evaluation.calibrate_command import parse_steps
 from rba.evaluation.case_set import CaseSet, open_case_set
+from rba.evaluation.html_report import write_html
 from rba.evaluation.methods import Method
 from rba.evaluation.models import LazyModel
 from rba.evaluation.network_methods import NetworkNumbers
@@ -137,13 +138,9 @@ def run_evaluate_bench(command: EvaluateBenchCommand) -> None:
         batch_size=command.batch_size,
     )
     _run_rows(runner, rows, others)
-    stored = [read_row(row, runner.folder(row.name), cases) for row in rows]
-    figures = bench_figures(stored, cases, metrics, left_out=left_out, seed=command.seed)
-    figures["calibration"] = calibration
-    write_groups(output / "groups.csv", stored, cases, metrics)
-    write_json(output / "metrics.json", figures)
+    figures = _write(runner, rows, left_out, calibration, command.seed)
     print(bench_summary(figures))
-    print(f"\nwrote {output}/metrics.json, groups.csv and methods/")
+    print(f"\nwrote {output}/report.html, metrics.json, groups.csv and methods/")
     _tell_failures(figures, output)
 
 
@@ -259,6 +256,25 @@ def _run_rows(runner: Runner, rows: Sequence[Method], others: Mapping[str, LazyM
         runner.run(row)
         if row.name in others:
             others[row.name].close()
+
+
+def _write(
+    runner: Runner,
+    rows: Sequence[Method],
+    left_out: Mapping[str, str],
+    calibration: Mapping[str, Any] | None,
+    seed: int,
+) -> dict[str, Any]:
+    """Write the table in all its forms; return its figures."""
+    cases, metrics, output = runner.cases, runner.metrics, runner.output
+    folders = {row.name: runner.folder(row.name) for row in rows}
+    stored = [read_row(row, folders[row.name], cases) for row in rows]
+    figures = bench_figures(stored, cases, metrics, left_out=left_out, seed=seed)
+    figures["calibration"] = calibration
+    write_groups(output / "groups.csv", stored, cases, metrics)
+    write_html(output, figures, stored, cases, folders)
+    write_json(output / "metrics.json", figures)
+    return figures
 
 
 def _tell_failures(figures: Mapping[str, Any], output: Path) -> None:
