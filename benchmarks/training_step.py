@@ -9,7 +9,9 @@ after the other, takes noise and timesteps from torch's generator, then `mse_los
 `clip_grad_norm_`, AdamW, a constant schedule and diffusers' `EMAModel`, at the settings that those
 examples have by default. It gets floats that are ready; ours turns the bytes of its loader into
 floats. On a CPU both have freed memory kept (`rba.training.host_memory`), as the trainer does it
-for the process. ``tiny`` has the paper's parts with few channels, ``paper`` their full size (a GPU).
+for the process.
+
+``tiny`` has the paper's parts with few channels, ``paper`` their full size (a GPU).
 
 Time is the processor's on a CPU (a shared machine's clock tells of others), the clock on a GPU.
 "Step" is `training_step`, backward, optimiser and average; "loop" is all from one batch to the
