@@ -9,6 +9,7 @@ from typing import Any
 from rba.errors import InputError, command_message, exit_status
 from rba.evaluation.bench_command import add_bench
 from rba.evaluation.study_command import add_study
+from rba.workflow.bench_options import add_bench_render, add_robustness
 
 _EVALUATE_ONLY_WITH = {
     "bench": (
@@ -38,7 +39,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rba", description="Refine-by-Align")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    for add in (_add_refine, _add_evaluate, _add_calibrate, _add_bench, add_study, _add_export):
+    for add in (
+        _add_refine,
+        _add_evaluate,
+        _add_calibrate,
+        _add_bench,
+        add_study,
+        add_robustness,
+        _add_export,
+    ):
         add(commands)
     _add_app(commands)
     return parser
@@ -143,21 +152,7 @@ def _add_calibrate(commands: Any) -> None:
 
 
 def _add_bench(commands: Any) -> None:
-    render = add_bench(commands).add_parser(
-        "render", help="make the synthetic set: 146 groups with exact truth"
-    )
-    render.add_argument("--output", required=True, help="folder of the set; one begun goes on")
-    render.add_argument("--count", type=int, help="groups, shared out over the kinds (default 146)")
-    render.add_argument(
-        "--split", default="easy", help="easy, or hard: pictures, letters, shapes not trained on"
-    )
-    render.add_argument("--size", type=int, default=128, help="pixels a side (default 128)")
-    render.add_argument("--seed", type=int, default=0)
-    render.add_argument("--textures", metavar="DIR", help="photographs (default scikit-image's)")
-    render.add_argument(
-        "overrides", nargs="*", metavar="KEY=VALUE", help="of conf/bench/render.yaml"
-    )
-    render.set_defaults(run=_bench_render)
+    add_bench_render(add_bench(commands))
 
 
 def _add_export(commands: Any) -> None:
@@ -252,13 +247,6 @@ def _calibrate(options: argparse.Namespace) -> None:
 
     given = {key: value for key, value in vars(options).items() if key != "run"}
     run_calibrate(CalibrateCommand(**given))
-
-
-def _bench_render(options: argparse.Namespace) -> None:
-    from rba.workflow.bench_render import BenchRenderCommand, run_bench_render
-
-    given = {key: value for key, value in vars(options).items() if key != "run"}
-    run_bench_render(BenchRenderCommand(**given))
 
 
 def _app(options: argparse.Namespace) -> None:

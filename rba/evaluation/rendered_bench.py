@@ -30,6 +30,30 @@ _PART = ".part"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class MaskLimits:
+    """Which masks fit a scene; others are drawn anew.
+
+    Attributes:
+        smallest_truth: Share of the reference that the mask's content covers at least.
+        smallest_matched: Share of the mask that the reference must show as well.
+        largest_of_object: Share of the object that the mask covers at most: too little would be
+            left to tell by.
+
+    Raises:
+        InputError: If a share is out of [0, 1].
+    """
+
+    smallest_truth: float = 0.001
+    smallest_matched: float = 0.9
+    largest_of_object: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("smallest_truth", "smallest_matched", "largest_of_object"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} {getattr(self, name)}: give a share in [0, 1]")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class BenchSettings:
     """What a rendered benchmark is made of.
 
@@ -40,10 +64,7 @@ class BenchSettings:
         textures: Folder of pictures; None = those inside the scikit-image wheel.
         profile: Name or path of the mask profile.
         defects: Kinds of damage, which take turns.
-        smallest_truth: A mask whose content covers less of the reference is drawn anew.
-        smallest_matched: Share of the mask that the reference must show as well.
-        largest_of_object: A mask over a larger share of the object is drawn anew: too little would
-            be left to tell by.
+        masks: Which masks fit.
         size: Side of the pictures in pixels.
         seed: Keys everything.
 
@@ -57,9 +78,7 @@ class BenchSettings:
     textures: str | None = None
     profile: str = "pal"
     defects: tuple[str, ...] = DEFECTS
-    smallest_truth: float = 0.001
-    smallest_matched: float = 0.9
-    largest_of_object: float = 0.5
+    masks: MaskLimits = dataclasses.field(default_factory=MaskLimits)
     size: int = 128
     seed: int = 0
 
@@ -69,9 +88,6 @@ class BenchSettings:
         unknown = sorted(set(self.defects) - set(DEFECTS))
         if unknown or not self.defects:
             raise InputError(f"defects {list(self.defects)}: give some of {', '.join(DEFECTS)}")
-        for name in ("smallest_truth", "smallest_matched", "largest_of_object"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} {getattr(self, name)}: give a share in [0, 1]")
         if not 48 <= self.size <= 2048:
             raise InputError(f"size {self.size}: give 48 to 2048 pixels")
         glyphs_of(self.split)
@@ -135,7 +151,7 @@ class BenchRenderer:
             masks = draw_masks(
                 pair,
                 self._profile,
-                settings,
+                settings.masks,
                 keyed_generator(settings.seed, f"mask-{attempt}", space, number),
             )
             if masks is not None:
@@ -182,14 +198,14 @@ class BenchRenderer:
 
 
 def draw_masks(
-    pair: RenderedPair, profile: MaskProfile, settings: BenchSettings, rng: np.random.Generator
+    pair: RenderedPair, profile: MaskProfile, limits: MaskLimits, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Draw an artifact mask on what both views show, and its content on the reference.
 
     Args:
         pair: Image and reference.
         profile: Of the mask.
-        settings: The three limits.
+        limits: What fits.
         rng: Source of all randomness.
 
     Returns:
@@ -204,9 +220,9 @@ def draw_masks(
     for _ in range(_MASK_ATTEMPTS):
         mask = generate_mask(profile, rng, *visible.shape, inside=visible)
         truth = exact_correspondence_mask(mask, pair.second.correspondence)
-        fits = truth.mean() >= settings.smallest_truth
-        fits &= matched[mask].mean() >= settings.smallest_matched
-        if fits and mask.sum() <= settings.largest_of_object * pair.first.mask.sum():
+        fits = truth.mean() >= limits.smallest_truth
+        fits &= matched[mask].mean() >= limits.smallest_matched
+        if fits and mask.sum() <= limits.largest_of_object * pair.first.mask.sum():
             return mask, truth
     return None
 

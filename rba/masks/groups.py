@@ -185,6 +185,23 @@ class MaskProfile:
             groups.append(dataclasses.replace(group, **changed))
         return dataclasses.replace(self, groups=tuple(groups))
 
+    def with_area(self, share: float) -> "MaskProfile":
+        """Return the profile with all areas equal to a share of the image; the rest stays.
+
+        Raises:
+            InputError: If ``share`` is out of the range of areas.
+        """
+        area: Quantiles = ((0.0, share), (1.0, share))
+        groups = [
+            dataclasses.replace(
+                group,
+                quantiles={**group.quantiles, "area_ratio": area},
+                aims={name: table for name, table in group.aims.items() if name != "area_ratio"},
+            )
+            for group in self.groups
+        ]
+        return dataclasses.replace(self, groups=tuple(groups))
+
 
 def _scaled(quantiles: Quantiles, factor: float) -> Quantiles:
     smallest = LIMITS["area_ratio"][0]

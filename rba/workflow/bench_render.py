@@ -13,6 +13,7 @@ from rba.errors import InputError
 from rba.evaluation.rendered_bench import (
     BenchRenderer,
     BenchSettings,
+    MaskLimits,
     spread_count,
     write_groups,
 )
@@ -89,9 +90,7 @@ def bench_settings(command: BenchRenderCommand) -> BenchSettings:
             textures=command.textures,
             profile=config["profile"],
             defects=tuple(config["defects"]),
-            smallest_truth=config["smallest_truth"],
-            smallest_matched=config["smallest_matched"],
-            largest_of_object=config["largest_of_object"],
+            masks=MaskLimits(**config["masks"]),
             size=command.size,
             seed=command.seed,
         )
