@@ -1,6 +1,7 @@
 """A result as files: pictures to look at, and an archive with everything in between."""
 
 import dataclasses
+import io
 import json
 import shutil
 import time
@@ -17,6 +18,7 @@ from rba.case import Case
 from rba.geometry import Box, resize
 from rba.inference.images import ImageResult
 from rba.inference.intermediates import save_image_intermediates
+from rba.inference.original import write_like
 from rba.pictures import write_png
 
 _SMALLEST_SHOWN = 512  # pixels; smaller cut-outs are enlarged for looking at
@@ -49,7 +51,7 @@ def keep_result(
     settings = json.dumps({"model": model, **dataclasses.asdict(options)}, indent=2)
     (steps / "settings.json").write_text(settings + "\n", encoding="utf-8")
     stem = _file_name(case.id)
-    write_png(steps / f"{stem}-refined.png", result.image)
+    _write_refined(steps / f"{stem}-refined.png", session, result)
     write_png(steps / "artifact_mask.png", case.artifact_mask)
     for index, reference in enumerate(case.references, 1):
         name = "reference.png" if len(case.references) == 1 else f"reference_{index}.png"
@@ -72,6 +74,15 @@ def keep_result(
     )
     session.keep(kept, most)
     return kept
+
+
+def _write_refined(path: Path, session: Session, result: ImageResult) -> None:
+    """Write the refined picture with the mode and metadata of the file that was dropped."""
+    content = None if session.picture is None else session.picture.content
+    if content is None:
+        write_png(path, result.image)
+    else:
+        write_like(path, result.image, result.feather_mask() > 0, io.BytesIO(content))
 
 
 def _pair(folder: Path, name: str, before: np.ndarray, after: np.ndarray) -> tuple[Path, Path]:

@@ -50,12 +50,14 @@ class Picture:
         pixels: HxWx3 uint8 sRGB, upright, in the original size.
         object_mask: HxW bool, from its alpha channel; None without one.
         reduced: Its colours have more than the 8 bits a channel that are read.
+        content: The file's bytes, whose form the refined picture gets; None for an example.
     """
 
     name: str
     pixels: np.ndarray
     object_mask: np.ndarray | None
     reduced: bool = False
+    content: bytes | None = dataclasses.field(default=None, repr=False)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -88,7 +90,7 @@ def take_picture(path: str | Path, limits: Limits) -> Picture:
         raise InputError(f"“{name}” is wholly transparent; drop a picture that shows something.")
     with Image.open(io.BytesIO(content)) as header:
         reduced = loses_depth(header)
-    return Picture(name=name, pixels=pixels, object_mask=alpha, reduced=reduced)
+    return Picture(name=name, pixels=pixels, object_mask=alpha, reduced=reduced, content=content)
 
 
 def take_mask(path: str | Path, size: tuple[int, int], limits: Limits) -> np.ndarray:

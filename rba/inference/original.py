@@ -2,7 +2,7 @@
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps
@@ -83,7 +83,9 @@ def in_form_of(
     return picture
 
 
-def write_like(path: Path, refined: np.ndarray, changed: np.ndarray, original: str | Path) -> bool:
+def write_like(
+    path: Path, refined: np.ndarray, changed: np.ndarray, original: str | Path | BinaryIO
+) -> bool:
     """Write a refined picture in the form of its original's file, as far as the format holds it.
 
     It is written beside its name, then renamed: a reader never sees half a file.

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import gradio as gr
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from rba.app.examples import load_examples
 from rba.app.matching import AUTOMATIC
@@ -216,3 +217,29 @@ def test_the_page_is_private_and_has_its_limits(refiner: Refiner, environment: P
     assert [fn.concurrency_limit for fn in computing] == [1, 1]
     assert page._queue.max_size == 3
     page.close()
+
+
+def test_the_download_keeps_the_dropped_files_form(
+    tab: Tab, painted: Any, dropped: Callable[..., str], tmp_path: Path
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 4)).astype(np.uint8)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = "A. Person"
+    Image.fromarray(pixels).save(tmp_path / "clear.png", exif=exif)
+    tab.do(tab.loading.picture, str(tmp_path / "clear.png"), TAB)
+    tab.do(tab.loading.references, [dropped("a.png", 50, 40, seed=1)], TAB)
+    assert "Done" in tab.do(tab.working.refine, tab.values(painted()), TAB)
+    with Image.open(tab.session.results[-1].picture) as out:
+        assert out.getexif()[ExifTags.Base.Artist] == "A. Person"
+        refined = np.asarray(out)
+    assert np.array_equal(refined[..., 3], pixels[..., 3])
+    assert np.array_equal(refined[:10], pixels[:10]), "far from the mask"
+    assert not np.array_equal(refined, pixels)
+
+
+def test_colours_of_16_bits_are_said_to_be_read_with_8(tab: Tab, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "deep.png"), np.full((40, 50, 3), 40_000, np.uint16))
+    tab.do(tab.loading.picture, str(tmp_path / "deep.png"), TAB)
+    assert "50 x 40 pixels · more than 8 bits a channel are read as 8" in str(
+        tab.updates[tab.parts.picture_note]
+    )
