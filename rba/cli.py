@@ -196,6 +196,7 @@ def _add_app(commands: Any) -> None:
     app.add_argument("--max-megapixels", type=int, default=50, help="largest picture (default 50)")
     app.add_argument("--queue-size", type=int, default=8, help="most that wait (default 8)")
     app.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    app.add_argument("--annotate", metavar="DIR", help="keep what is painted there, as cases")
     app.set_defaults(run=_app)
 
 

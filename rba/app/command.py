@@ -36,6 +36,7 @@ class AppCommand:
         max_megapixels: Largest picture that is taken.
         queue_size: Most computations that wait.
         device: ``auto`` or a torch device.
+        annotate: Benchmark that what is painted can be kept in, new or not.
     """
 
     model: str
@@ -48,6 +49,7 @@ class AppCommand:
     max_megapixels: int = 50
     queue_size: int = 8
     device: str = "auto"
+    annotate: str | None = None
 
 
 def run_app(command: AppCommand) -> None:
@@ -154,7 +156,7 @@ def _build(
     from rba.app.refining import Options, Refiner
     from rba.app.theme import CSS, calm_theme
     from rba.app.uploads import Limits
-    from rba.inference.command import choose_device
+    from rba.inference.command import choose_device, make_folder
     from rba.inference.pipeline import RefineByAlignPipeline
 
     limits = Limits(
@@ -164,9 +166,19 @@ def _build(
     )
     options = Options(steps=command.steps, guidance_scale=command.guidance_scale)
     device = choose_device(command.device)
+    annotate = None if command.annotate is None else Path(command.annotate).resolve()
+    if annotate is not None:
+        make_folder(annotate, "--annotate")
     refiner = Refiner(RefineByAlignPipeline.open(command.model).to(device), _name(command.model))
     refiner.settings(options)
-    page = build_page(refiner, folder, options=options, limits=limits, examples=load_examples())
+    page = build_page(
+        refiner,
+        folder,
+        options=options,
+        limits=limits,
+        examples=load_examples(),
+        annotate=annotate,
+    )
     launch = {
         "server_name": command.host,
         "server_port": command.port,

@@ -64,13 +64,14 @@ def _pictures(label: str, name: str, **options: Any) -> gr.Gallery:
     return gr.Gallery(label=label, elem_id=name, elem_classes="pictures", **(usual | options))
 
 
-def _heading(text: str, explanation: str) -> None:
+def heading(text: str, explanation: str) -> None:
+    """Head a part of the page."""
     gr.HTML(f"<h2>{text}</h2><p>{explanation}</p>", elem_classes="part")
 
 
 def _picture(limits: Limits) -> dict[str, Any]:
     parts: dict[str, Any] = {}
-    _heading("1. Picture with the defect", f"Drop it ({KINDS}), then paint over the defect.")
+    heading("1. Picture with the defect", f"Drop it ({KINDS}), then paint over the defect.")
     with gr.Column() as parts["drop_column"]:
         parts["drop_picture"] = gr.File(
             label=f"Picture (at most {limits.file_megabytes} MB)",
@@ -79,7 +80,7 @@ def _picture(limits: Limits) -> dict[str, Any]:
             elem_id="drop-picture",
         )
     with gr.Column(visible=False) as parts["paint_column"]:
-        parts["editor"] = _editor("Paint over the defect", DEFECT_COLOUR, "paint-defect")
+        parts["editor"] = painting_editor("Paint over the defect", DEFECT_COLOUR, "paint-defect")
         parts["picture_note"] = gr.Markdown(elem_classes="note")
         with gr.Row():
             parts["another_picture"] = gr.Button("Another picture", size="sm", min_width=120)
@@ -89,7 +90,8 @@ def _picture(limits: Limits) -> dict[str, Any]:
     return parts
 
 
-def _editor(label: str, colour: tuple[int, int, int], name: str) -> gr.ImageEditor:
+def painting_editor(label: str, colour: tuple[int, int, int], name: str) -> gr.ImageEditor:
+    """Make an editor in which one colour can be painted and erased."""
     paint = (f"#{colour[0]:02x}{colour[1]:02x}{colour[2]:02x}", OPACITY)
     return gr.ImageEditor(
         label=label,
@@ -108,7 +110,7 @@ def _editor(label: str, colour: tuple[int, int, int], name: str) -> gr.ImageEdit
 
 
 def _references(limits: Limits) -> dict[str, Any]:
-    _heading("2. References", "One or several pictures of the same object, without the defect.")
+    heading("2. References", "One or several pictures of the same object, without the defect.")
     return {
         "drop_references": gr.File(
             label=f"References (at most {limits.references})",
@@ -178,9 +180,7 @@ def _settings(options: Options) -> dict[str, Any]:
 
 def _buttons() -> dict[str, Any]:
     parts: dict[str, Any] = {}
-    _heading(
-        "3. Refine", "Refine does everything; Find the region only shows what would be copied."
-    )
+    heading("3. Refine", "Refine does everything; Find the region only shows what would be copied.")
     with gr.Row():
         parts["find"] = gr.Button("Find the region", min_width=130, elem_id="find")
         parts["refine"] = gr.Button("Refine", variant="primary", min_width=130, elem_id="refine")
@@ -214,7 +214,7 @@ def _result() -> dict[str, Any]:
 def _match() -> dict[str, Any]:
     parts: dict[str, Any] = {}
     with gr.Column(visible=False) as parts["match_column"]:
-        _heading(
+        heading(
             "Where the reference matches",
             "Red: most attention. White outline: the region that guides the refinement.",
         )
@@ -225,6 +225,6 @@ def _match() -> dict[str, Any]:
             "Maps", "maps", columns=2, allow_preview=True, buttons=["fullscreen"]
         )
         parts["chosen"] = gr.Radio([AUTOMATIC], value=AUTOMATIC, label="Use", visible=False)
-        parts["region"] = _editor("Correct the region", REGION_COLOUR, "paint-region")
+        parts["region"] = painting_editor("Correct the region", REGION_COLOUR, "paint-region")
         parts["region_note"] = gr.Markdown(elem_classes="note")
     return parts

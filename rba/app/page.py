@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from rba.app.annotating import add_annotation
 from rba.app.examples import Example
 from rba.app.layout import lay_out
 from rba.app.loading import Loading
@@ -30,6 +31,7 @@ def build_page(
     options: Options,
     limits: Limits,
     examples: Sequence[Example] = (),
+    annotate: Path | None = None,
 ) -> gr.Blocks:
     """Build the page.
 
@@ -39,6 +41,7 @@ def build_page(
         options: The settings at the start.
         limits: What is taken.
         examples: What comes with the package.
+        annotate: Benchmark that what is painted can be kept in; None = the page keeps nothing.
 
     Returns:
         The page with its queue, ready to be launched.
@@ -58,6 +61,8 @@ def build_page(
         matching = Matching(parts, sessions)
         _wire_loading(parts, Loading(parts, sessions, limits, examples))
         _wire_work(parts, Working(parts, sessions, limits, refiner, matching), matching)
+        if annotate is not None:
+            add_annotation(parts, sessions, annotate, functools.partial(plainly, parts=parts))
 
         def closed(request: gr.Request) -> None:
             sessions.close(request.session_hash)
