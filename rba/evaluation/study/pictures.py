@@ -10,6 +10,7 @@ import numpy as np
 from rba.case import Case
 from rba.draws import keyed_generator
 from rba.errors import InputError
+from rba.evaluation.folder_method import SUFFIXES
 from rba.geometry import mask_box
 from rba.pictures import read_image, write_png
 
@@ -46,20 +47,20 @@ def store_case(
 
     Args:
         case: The case.
-        results: For each method the folder that may hold ``CASE_ID.png``.
+        results: For each method the folder that may hold ``CASE_ID.png`` (or ``.jpg``).
         folder: Where pictures go.
         seed: Keys names and mixing.
         num_mixed: Pictures with mixed tiles to make, of the first method that has one.
 
     Raises:
-        InputError: If a result cannot be read or is not of the image's size.
+        InputError: If a result cannot be read, is there twice, or is not of the image's size.
     """
     methods: dict[str, str] = {}
     digests: dict[str, bytes] = {}
     mixed: tuple[str, ...] = ()
     for method, place in results.items():
-        path = place / f"{case.id}.png"
-        if not path.is_file():
+        path = _result(place, case.id)
+        if path is None:
             continue
         pixels = read_image(path)
         if pixels.shape != case.image.shape:
@@ -105,6 +106,13 @@ def mix_tiles(image: np.ndarray, seed: int, name: str) -> np.ndarray:
         y, x = corners[int(index)]
         mixed[top : top + height, left : left + width] = image[y : y + height, x : x + width]
     return mixed
+
+
+def _result(folder: Path, name: str) -> Path | None:
+    found = [folder / (name + end) for end in SUFFIXES if (folder / (name + end)).is_file()]
+    if len(found) > 1:
+        raise InputError(f"{found[0]} and {found[1].name} are of one case; delete one")
+    return found[0] if found else None
 
 
 def _store(pixels: np.ndarray, folder: Path, name: str) -> str:

@@ -158,12 +158,17 @@ def test_missing_pictures_are_counted(
 ) -> None:
     few = tmp_path / "few"
     few.mkdir()
-    for number in range(3):
+    for number, end in enumerate(("png", "jpg", "png")):  # a JPEG's name; what it holds is read
         pixels = np.full((48, 64, 3), number, np.uint8)
-        write_png(few / f"case-{number}.png", pixels)
+        write_png(few / f"case-{number}.{end}", pixels)
     options = ["--results", *results[:2], f"few={few}", "--raters", "2"]
     arguments = ["study", "build", "--bench", str(bench), "--output", str(tmp_path / "s")]
     assert main([*arguments, *options]) == 0
-    out = capsys.readouterr().out
+    (few / "case-1.png").write_bytes((few / "case-1.jpg").read_bytes())
+    again = ["study", "build", "--bench", str(bench), "--output", str(tmp_path / "again")]
+    assert main([*again, *options]) == 2
+    said = capsys.readouterr()
+    assert "case-1.jpg are of one case; delete one" in said.err
+    out = said.out
     assert "few: 3 cases have no picture" in out
     assert "ours and few: compared on 3 cases, not 6" in out
