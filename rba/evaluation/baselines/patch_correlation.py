@@ -4,16 +4,25 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
+import cv2
 import numpy as np
 
 from rba.case import Case
 from rba.evaluation.baselines.template import NOT_POSSIBLE, best_corner, correlate, cut_template
-from rba.evaluation.baselines.transfer import not_found, plausible, transfer, warp_reference
+from rba.evaluation.baselines.transfer import (
+    Warped,
+    align_finely,
+    not_found,
+    plausible,
+    transfer,
+    warp_reference,
+)
 from rba.evaluation.methods import MethodResult
 from rba.inference.frames import Frame, cut_reference, reference_frame, zoom_in
 
 _COARSE, _FINE = 112, 256  # pixels, the sides on which pictures are searched
-_STEPS = 3  # each refinement tries so many scales and angles
+_BLUR = 1.2  # pixels of the search: what is seen from aside still correlates
+_STEPS = 2  # each refinement tries so many scales and angles
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,7 +40,7 @@ class SearchSettings:
     scales: tuple[float, ...] = (0.4, 0.5, 0.63, 0.8, 1.0, 1.25, 1.6, 2.0)
     angles: tuple[float, ...] = (-45.0, -30.0, -15.0, 0.0, 15.0, 30.0, 45.0)
     surroundings: float = 0.75
-    kept: int = 4
+    kept: int = 6
     agreement: float = 0.2
 
 
@@ -82,18 +91,20 @@ class PatchCorrelation:
             yield self._refine(case)
 
     def _refine(self, case: Case) -> MethodResult:
-        found = [
-            (warped.agreement, index, matrix, warped)
-            for index in range(len(case.references))
-            for matrix in self._maps(case, index)
-            if plausible(matrix, case.artifact_mask)
-            and (warped := warp_reference(case, index, matrix)) is not None
-            and warped.agreement >= self.options.agreement
-        ]
-        if not found:
+        best: tuple[int, np.ndarray, Warped] | None = None
+        for index in range(len(case.references)):
+            for matrix in self._maps(case, index):
+                if not plausible(matrix, case.artifact_mask):
+                    continue
+                warped = warp_reference(case, index, matrix)
+                if warped is None:
+                    continue
+                matrix, warped = align_finely(case, index, matrix, warped)
+                if best is None or warped.agreement > best[2].agreement:
+                    best = (index, matrix, warped)
+        if best is None or best[2].agreement < self.options.agreement:
             return not_found(case, "no patch of the reference fits the hole's surroundings")
-        _, index, matrix, warped = max(found, key=lambda item: item[0])
-        return transfer(case, index, matrix, warped)
+        return transfer(case, *best)
 
     def _maps(self, case: Case, index: int) -> Iterator[np.ndarray]:
         """Yield the maps from image to reference of the best places."""
@@ -117,7 +128,8 @@ def _make_views(case: Case, index: int, side: int) -> _Views:
     shown = cut_reference(
         np.repeat(allowed[..., None] * np.uint8(255), 3, 2), None, reference.box, side
     )
-    return _Views(image, reference, pixels, shown[..., 0] > 127)
+    blurred = dataclasses.replace(image, pixels=cv2.GaussianBlur(image.pixels, (0, 0), _BLUR))
+    return _Views(blurred, reference, cv2.GaussianBlur(pixels, (0, 0), _BLUR), shown[..., 0] > 127)
 
 
 def _search(
@@ -140,18 +152,20 @@ def _search(
     length = template.pixels.shape[0]
     side = views.reference.side
     half = length // 2
-    x0 = y0 = 0
-    target = views.pixels
+    # The hole's middle may lie anywhere, so its surroundings may reach outside the reference.
+    target = np.pad(views.pixels, ((half, half), (half, half), (0, 0)), mode="edge")
+    x0 = y0 = -half
     if near is not None:
         reach = max(4, round(0.05 * side))
-        x0, y0 = (min(max(round(v * side) - half - reach, 0), max(side - length, 0)) for v in near)
+        x0, y0 = (min(max(round(v * side) - reach, 0), side - 1) - half for v in near)
         size = length + 2 * reach
-        target = np.ascontiguousarray(target[y0 : y0 + size, x0 : x0 + size])
+        target = np.ascontiguousarray(target[y0 + half :, x0 + half :][:size, :size])
     scores = correlate(target, template)
     if scores is None:
         return _Place(NOT_POSSIBLE, scale, angle, (0, 0))
     rows, columns = (
-        np.arange(n) + start + half for n, start in zip(scores.shape, (y0, x0), strict=True)
+        np.minimum(np.arange(n) + start + half, side - 1)
+        for n, start in zip(scores.shape, (y0, x0), strict=True)
     )
     scores = np.where(views.allowed[np.ix_(rows, columns)], scores, -1.0)
     score, (x, y) = best_corner(scores)

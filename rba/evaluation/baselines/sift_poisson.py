@@ -10,6 +10,7 @@ import numpy as np
 from rba.case import Case
 from rba.evaluation.baselines.transfer import (
     Warped,
+    align_finely,
     not_found,
     plausible,
     transfer,
@@ -97,7 +98,8 @@ class SiftPoisson:
                     best = candidate
         if best is None:
             return not_found(case, "; ".join(reasons))
-        return transfer(case, best.index, best.matrix, best.warped)
+        matrix, warped = align_finely(case, best.index, best.matrix, best.warped)
+        return transfer(case, best.index, matrix, warped)
 
     def _features(self, image: np.ndarray, mask: np.ndarray | None) -> tuple[Features, float]:
         """Return key points at the working size, and its pixels for one of the picture."""

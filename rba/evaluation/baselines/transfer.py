@@ -90,6 +90,45 @@ def warp_reference(case: Case, index: int, matrix: np.ndarray) -> Warped | None:
     )
 
 
+def align_finely(
+    case: Case, index: int, matrix: np.ndarray, warped: Warped
+) -> tuple[np.ndarray, Warped]:
+    """Fit an affine correction to the pixels around the hole; kept where it agrees better.
+
+    OpenCV's ECC (Evangelidis and Psarakis 2008) on the window of `warp_reference`.
+    """
+    window = warped.box
+    seen = ~crop(case.artifact_mask, window)
+    image, patch = (
+        cv2.cvtColor(np.clip(part, 0, 255).astype(np.uint8), cv2.COLOR_RGB2GRAY)
+        for part in (crop(case.image, window), warped.patch)
+    )
+    try:
+        _, moved = cv2.findTransformECC(
+            patch,
+            image,
+            np.eye(2, 3, dtype=np.float32),
+            cv2.MOTION_AFFINE,
+            (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 50, 1e-4),
+            seen.astype(np.uint8),
+            3,
+        )
+    except cv2.error:  # nothing to fit to, or no convergence
+        return matrix, warped
+    shift = np.array([[1.0, 0.0, window.x0], [0.0, 1.0, window.y0], [0.0, 0.0, 1.0]])
+    half = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
+    step = half @ np.vstack([moved, [0.0, 0.0, 1.0]]) @ np.linalg.inv(half)
+    if abs(np.linalg.det(step)) < 1e-6:
+        return matrix, warped
+    better = matrix @ shift @ np.linalg.inv(step) @ np.linalg.inv(shift)
+    if not plausible(better, case.artifact_mask):
+        return matrix, warped
+    shown = warp_reference(case, index, better)
+    if shown is None or shown.agreement <= warped.agreement:
+        return matrix, warped
+    return better, shown
+
+
 def transfer(case: Case, index: int, matrix: np.ndarray, warped: Warped) -> MethodResult:
     """Blend what a map shows into the hole; its region is the hole's place on the reference."""
     window = warped.box
