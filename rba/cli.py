@@ -8,6 +8,7 @@ from typing import Any
 
 from rba.errors import InputError, command_message, exit_status
 from rba.evaluation.bench_command import add_bench
+from rba.evaluation.compare_options import add_compare
 from rba.evaluation.study_command import add_study
 from rba.workflow.bench_options import add_bench_render, add_robustness
 
@@ -83,13 +84,15 @@ def _add_refine(commands: Any) -> None:
 
 def _add_evaluate(commands: Any) -> None:
     evaluate = commands.add_parser("evaluate", help="measure a model beside other methods")
+    add_compare(evaluate)
+    # Required, but not by `rba evaluate compare`: `_evaluate` asks for them.
     evaluate.add_argument(
-        "--model", required=True, help="model directory, made by `rba export`, or a shipped name"
+        "--model", help="model directory, made by `rba export`, or a shipped name"
     )
-    source = evaluate.add_mutually_exclusive_group(required=True)
+    source = evaluate.add_mutually_exclusive_group()
     source.add_argument("--bench", metavar="DIR", help="folder of cases, see docs/evaluation.md")
     source.add_argument("--objects", metavar="DIR", help="folder made by render_objects.py")
-    evaluate.add_argument("--output", required=True, help="folder for figures, table and pictures")
+    evaluate.add_argument("--output", help="folder for figures, table and pictures")
     evaluate.add_argument("--calibrate-on", metavar="DIR", help="other cases to find (t, l) on")
     bench = evaluate.add_argument_group("with --bench")
     bench.add_argument("--methods", metavar="A,B", help="rows of the table (default: all)")
@@ -228,6 +231,10 @@ def _refine(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     given = {key: value for key, value in vars(options).items() if value is not None}
     del given["run"]
+    missing = [f"--{name}" for name in ("model", "output") if name not in given]
+    missing += [] if {"bench", "objects"} & set(given) else ["--bench or --objects"]
+    if missing:
+        raise InputError(f"rba evaluate needs {', '.join(missing)}; rba evaluate --help tells more")
     kind, other = ("bench", "objects") if options.bench else ("objects", "bench")
     for name in _EVALUATE_ONLY_WITH[other]:
         if given.pop(name, None) is not None:

@@ -163,13 +163,26 @@ def _interval(interval: Interval, count: int) -> dict[str, float | int | None]:
 def _against(
     row: Row, ours: Row, metric: Metric, cases: Sequence[CaseFacts], seed: int
 ) -> dict[str, float | int | None]:
-    """Compare a row with ours on the groups that both have: the row minus ours.
+    """Compare a row with ours on the groups that both have: the row minus ours."""
+    pair = row.values(metric.name, cases), ours.values(metric.name, cases)
+    return paired_figures(*pair, better=metric.better, seed=seed)
 
-    ``wins`` counts the groups on which the row is the better one; the sign test leaves ties out.
+
+def paired_figures(
+    first: Mapping[str, float], second: Mapping[str, float], *, better: str, seed: int
+) -> dict[str, float | int | None]:
+    """Compare two sets of scores on the groups that both have: the first minus the second.
+
+    ``wins`` counts the groups on which the first is the better one; the sign test leaves ties out.
+
+    Args:
+        first: Scores by group.
+        second: Scores by group.
+        better: ``higher`` or ``lower``.
+        seed: Keys the resamples.
     """
-    own, others = row.values(metric.name, cases), ours.values(metric.name, cases)
-    differences = [own[name] - others[name] for name in own if name in others]
-    sign = 1 if metric.better == "higher" else -1
+    differences = [first[name] - second[name] for name in first if name in second]
+    sign = 1 if better == "higher" else -1
     wins = sum(sign * difference > 0 for difference in differences)
     losses = sum(sign * difference < 0 for difference in differences)
     decided = wins + losses

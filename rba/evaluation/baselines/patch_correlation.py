@@ -10,6 +10,7 @@ import numpy as np
 from rba.case import Case
 from rba.evaluation.baselines.template import NOT_POSSIBLE, best_corner, correlate, cut_template
 from rba.evaluation.baselines.transfer import (
+    FIT,
     Warped,
     align_finely,
     not_found,
@@ -80,9 +81,9 @@ class PatchCorrelation:
     )
 
     def settings(self) -> Mapping[str, object]:
-        """Return the limits."""
+        """Return the limits, and how the map is fitted at last."""
         lists = {"scales": list(self.options.scales), "angles": list(self.options.angles)}
-        return dataclasses.asdict(self.options) | lists
+        return dataclasses.asdict(self.options) | lists | {"fit": FIT}
 
     def run(self, cases: Sequence[Case], numbers: Sequence[int]) -> Iterator[MethodResult]:
         """Yield one result a case; the image as it came where no patch is found."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from rba.case import Case
 from rba.evaluation.baselines.transfer import (
+    FIT,
     Warped,
     align_finely,
     not_found,
@@ -73,8 +74,9 @@ class SiftPoisson:
     )
 
     def settings(self) -> Mapping[str, object]:
-        """Return the limits."""
-        return dataclasses.asdict(self.options) | {"pools": list(self.options.pools)}
+        """Return the limits, and how the map is fitted at last."""
+        lists = {"pools": list(self.options.pools)}
+        return dataclasses.asdict(self.options) | lists | {"fit": FIT}
 
     def run(self, cases: Sequence[Case], numbers: Sequence[int]) -> Iterator[MethodResult]:
         """Yield one result a case; the image as it came where no map is found."""
