@@ -11,7 +11,7 @@ from rba.evaluation.baselines.poisson import poisson_blend
 from rba.evaluation.methods import FALLBACK, MethodResult
 from rba.geometry import Box, crop, mask_box, paste, project, resize
 
-FIT = "ecc affine below 0.95"
+FIT = "ecc shift, affine below 0.95"
 """How `align_finely` changes a map; a result made in another way is another row's."""
 _RING = 0.35  # width of the ring that is compared, in sides of the hole's box
 _NARROWEST, _WIDEST = 6, 32  # pixels
@@ -96,43 +96,46 @@ def warp_reference(case: Case, index: int, matrix: np.ndarray) -> Warped | None:
 def align_finely(
     case: Case, index: int, matrix: np.ndarray, warped: Warped
 ) -> tuple[np.ndarray, Warped]:
-    """Fit an affine correction to the pixels around the hole; kept where it agrees better.
+    """Fit a correction to the pixels around the hole; kept where it agrees better.
 
-    OpenCV's ECC (Evangelidis and Psarakis 2008) on the window of `warp_reference`. What agrees well
-    already stays: in a picture's corner, seen from two sides, the hole would drift.
+    OpenCV's ECC (Evangelidis and Psarakis 2008) on the window of `warp_reference`: a shift, and an
+    affine map where that does not agree well. In a picture's corner, seen from two sides, an affine
+    map that needs no correction would drift.
     """
-    if warped.agreement >= _GOOD:
-        return matrix, warped
+    for motion in (cv2.MOTION_TRANSLATION, cv2.MOTION_AFFINE):
+        if motion == cv2.MOTION_AFFINE and warped.agreement >= _GOOD:
+            break
+        better = _corrected(case, matrix, warped, motion)
+        if better is None or not plausible(better, case.artifact_mask):
+            continue
+        shown = warp_reference(case, index, better)
+        if shown is not None and shown.agreement > warped.agreement:
+            matrix, warped = better, shown
+    return matrix, warped
+
+
+def _corrected(case: Case, matrix: np.ndarray, warped: Warped, motion: int) -> np.ndarray | None:
+    """Return a map after one fit; None where there is nothing to fit to, or no convergence."""
     window = warped.box
     seen = ~crop(case.artifact_mask, window)
     image, patch = (
         cv2.cvtColor(np.clip(part, 0, 255).astype(np.uint8), cv2.COLOR_RGB2GRAY)
         for part in (crop(case.image, window), warped.patch)
     )
+    start = np.eye(2, 3, dtype=np.float32)
+    criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 50, 1e-4)
     try:
         _, moved = cv2.findTransformECC(
-            patch,
-            image,
-            np.eye(2, 3, dtype=np.float32),
-            cv2.MOTION_AFFINE,
-            (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 50, 1e-4),
-            seen.astype(np.uint8),
-            3,
+            patch, image, start, motion, criteria, seen.astype(np.uint8), 3
         )
-    except cv2.error:  # nothing to fit to, or no convergence
-        return matrix, warped
+    except cv2.error:
+        return None
     shift = np.array([[1.0, 0.0, window.x0], [0.0, 1.0, window.y0], [0.0, 0.0, 1.0]])
     half = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
     step = half @ np.vstack([moved, [0.0, 0.0, 1.0]]) @ np.linalg.inv(half)
     if abs(np.linalg.det(step)) < 1e-6:
-        return matrix, warped
-    better = matrix @ shift @ np.linalg.inv(step) @ np.linalg.inv(shift)
-    if not plausible(better, case.artifact_mask):
-        return matrix, warped
-    shown = warp_reference(case, index, better)
-    if shown is None or shown.agreement <= warped.agreement:
-        return matrix, warped
-    return better, shown
+        return None
+    return matrix @ shift @ np.linalg.inv(step) @ np.linalg.inv(shift)
 
 
 def transfer(case: Case, index: int, matrix: np.ndarray, warped: Warped) -> MethodResult:
