@@ -88,11 +88,23 @@ def losses(run: Path) -> dict[tuple[int, str], float]:
 
 # Runs the rest of its command line as SLURM would: a process a task, told its place.
 SRUN = """#!/bin/sh
+while [ "${1#-}" != "$1" ]; do case "$1" in --output|--error) shift 2;; *) shift;; esac; done
 export SLURM_JOB_ID=7 SLURM_JOB_NAME=train SLURM_NTASKS=2 SLURM_NTASKS_PER_NODE=2 SLURM_NNODES=1
+export SLURM_JOB_NUM_NODES=1
 export SLURM_NODEID=0 SLURM_NODELIST=localhost SLURM_JOB_NODELIST=localhost
 SLURM_PROCID=0 SLURM_LOCALID=0 "$@" & first=$!
 SLURM_PROCID=1 SLURM_LOCALID=1 "$@" & second=$!
 wait $first && wait $second
+"""
+# Runs a script at once, as SLURM would some day, and says how it is getting on.
+SBATCH = """#!/bin/sh
+for last; do :; done
+(SLURM_JOB_ID=7 sh "$last"; touch "$(dirname "$0")/done") > "$(dirname "$0")/log" 2>&1 &
+echo "Submitted batch job 7"
+"""
+SACCT = """#!/bin/sh
+state=RUNNING; [ -e "$(dirname "$0")/done" ] && state=COMPLETED
+printf 'JobID|State|NodeList\\n7|%s|localhost\\n' $state
 """
 
 
@@ -143,24 +155,33 @@ def test_one_process_lightning_ddp_and_torchrun_agree(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("executor", "names"), [("local", ["a", "b"]), ("slurm", ["a"])])
 def test_jobs_of_submitit_train_like_one_process_each_in_its_own_folder(
-    tmp_path: Path, alignment_shards: Path, refinement_shards: Path
-) -> None:
+    tmp_path: Path, alignment_shards: Path, refinement_shards: Path, executor: str,
+    names: list[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     shards, every = (
         (alignment_shards, refinement_shards),
         "callbacks.progress_log.every_n_steps=1",
     )
     launch([sys.executable], tmp_path, shards, "run_name=one", "per_device_batch=4", every)
+    if executor == "slurm":
+        stubs = tmp_path / "stubs"
+        stubs.mkdir()
+        for name, text in {"srun": SRUN, "sbatch": SBATCH, "sacct": SACCT}.items():
+            (stubs / name).write_text(text)
+            (stubs / name).chmod(0o755)
+        monkeypatch.setenv("PATH", f"{stubs}{os.pathsep}{os.environ['PATH']}")
     launch(
-        [sys.executable], tmp_path, shards, "run_name=a,b", every, *DDP,
-        "hydra/launcher=submitit_local", "hydra.launcher.tasks_per_node=2", "--multirun",
+        [sys.executable], tmp_path / "runs", shards, f"run_name={','.join(names)}", every, *DDP,
+        f"hydra/launcher=submitit_{executor}", "hydra.launcher.tasks_per_node=2", "--multirun",
     )  # fmt: skip
-    assert sorted(f.name for f in tmp_path.iterdir()) == [".multirun", "a", "b", "one"]
+    assert sorted(f.name for f in (tmp_path / "runs").iterdir()) == [".multirun", *names]
     expected = losses(tmp_path / "one")
     assert len(expected) == 6
-    for name in ("a", "b"):
-        run = tmp_path / name
+    for name in names:
+        run = tmp_path / "runs" / name
         assert samples_by_step(run) == samples_by_step(tmp_path / "one")
         assert losses(run) == pytest.approx(expected, rel=1e-3)
         ranks = {json.loads(x)["rank"] for x in (run / "samples.jsonl").read_text().splitlines()}
