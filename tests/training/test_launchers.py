@@ -247,7 +247,10 @@ def test_shards_compiled_or_not_equal_copies_and_a_run_changes_between_them(
         [sys.executable], tmp_path, shards, "run_name=fsdp", *sharded, saves, "max_steps=7",
         "resume=auto", "callbacks.speed.compile=aot_eager",
     )  # fmt: skip
-    launch([sys.executable], tmp_path, shards, "run_name=fsdp", *DDP, "max_steps=8", "resume=auto")
+    launch(
+        [sys.executable], tmp_path, shards, "run_name=fsdp", *DDP, saves, "max_steps=8",
+        "resume=auto",
+    )  # fmt: skip
     assert samples_by_step(tmp_path / "fsdp") == samples_by_step(tmp_path / "ddp")
     copies, parts = (
         torch.load(tmp_path / run / "checkpoints" / "step_00000008.ckpt", weights_only=True)
