@@ -81,7 +81,7 @@ def make_case(textures: Mapping[str, np.ndarray], seed: int, index: int) -> Case
         pictures.append(compose(painted, raster.mask, background, FINE))
     here = np.isfinite(poses.maps[0]).all(axis=2)
     there = np.isfinite(correspondence(rasters[0], rasters[2], cameras[2])).all(axis=2)
-    only = here & ~there
+    only = np.asarray(here & ~there)
     if only.sum() < 0.05 * rasters[0].mask.sum():
         return None
     mask = generate_mask(load_profile("pal"), rng, SIZE, SIZE, inside=only)

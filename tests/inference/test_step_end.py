@@ -11,7 +11,7 @@ from rba.inference.pipeline import RefineByAlignPipeline
 
 
 def test_a_callback_is_given_what_it_asks_for(
-    pipeline: RefineByAlignPipeline, pictures: dict[str, np.ndarray]
+    pipeline: RefineByAlignPipeline, pictures: dict[str, Any]
 ) -> None:
     given: list[list[str]] = []
 
@@ -30,7 +30,7 @@ def test_a_callback_is_given_what_it_asks_for(
 
 
 def test_the_pipeline_tells_of_its_call(
-    pipeline: RefineByAlignPipeline, pictures: dict[str, np.ndarray]
+    pipeline: RefineByAlignPipeline, pictures: dict[str, Any]
 ) -> None:
     assert not pipeline.interrupt
     seen: list[tuple[float, bool, int]] = []
@@ -45,7 +45,7 @@ def test_the_pipeline_tells_of_its_call(
 
 
 def test_an_interrupted_call_begins_nothing_else(
-    pipeline: RefineByAlignPipeline, pictures: dict[str, np.ndarray]
+    pipeline: RefineByAlignPipeline, pictures: dict[str, Any]
 ) -> None:
     two = pictures["mask_image"].copy()
     two[80:84, 2:8] = True
