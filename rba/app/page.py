@@ -73,12 +73,15 @@ def build_page(
 
 
 def plainly(handler: Callable[..., Updates], parts: Parts) -> Callable[..., Updates]:
-    """Return a handler that says a user's mistake in the status line and changes nothing else."""
+    """Return a handler that says a user's mistake in the status line and changes nothing else.
+
+    What changes nothing at all is skipped: gradio would show an empty dictionary as a value.
+    """
 
     @functools.wraps(handler)
     def safe(*arguments: Any, **named: Any) -> Updates:
         try:
-            return handler(*arguments, **named)
+            return handler(*arguments, **named) or gr.skip()
         except StoppedError as stopped:
             return {parts.status: notice(str(stopped))}
         except InputError as mistake:
@@ -149,8 +152,8 @@ def _wire_work(parts: Parts, working: Working, matching: Matching) -> None:
         done = started.then(plainly(handler, parts), values, outputs, **computing)
         done.then(working.idle, None, buttons, queue=False, **quiet)
     parts.stop.click(working.stop, None, parts.stop, queue=False, **quiet)
-    parts.view.input(working.view, parts.view, result, **quiet)
-    parts.history.select(working.look_back, parts.view, result, **quiet)
+    parts.view.input(plainly(working.view, parts), parts.view, result, **quiet)
+    parts.history.select(plainly(working.look_back, parts), parts.view, result, **quiet)
     parts.chosen.input(
         plainly(matching.choose, parts), {parts.chosen, parts.region}, match, **quiet
     )

@@ -126,6 +126,8 @@ def refine(page: Any) -> None:
 def test_upload_paint_refine_and_see_the_result(page: Any, tmp_path: Path) -> None:
     drop(page, "drop-picture", EXAMPLE / "image.png")
     says(page, "Paint over the defect")
+    page.wait_for_timeout(1500)  # the editor speaks up when it has loaded the picture
+    says(page, "Paint over the defect")
     page.get_by_role("button", name="Refine", exact=True).click()
     says(page, "Paint over the defect first")
     paint(page, "paint-defect", start=(-10, 0), end=(30, 20))

@@ -35,6 +35,7 @@ def test_each_step_says_what_is_next(tab: Tab, dropped: Callable[..., str], pain
         )
     assert "Drop one or several references" in tab.do(tab.loading.painted, painted(), TAB)
     assert tab.do(tab.loading.painted, painted(), TAB) == "", "said once"
+    assert tab.updates == gr.skip(), "an empty dictionary would be shown"
     with pytest.warns(UserWarning, match="Drop a reference"):
         assert 'role="alert"' in tab.do(tab.working.refine, tab.values(painted()), TAB)
     said = tab.do(tab.loading.references, [dropped("a.png")], TAB)
