@@ -150,7 +150,7 @@ def _write_page(
         "schema": SCHEMA,
         "study": study,
         "bench": Path(command.bench).resolve().name,
-        "methods": sorted({method for group in plan.groups for method in group}),
+        "methods": list(dict.fromkeys(method for group in plan.groups for method in group)),
         "settings": dataclasses.asdict(plan.settings) | {"questions": plan.questions},
         "questions": questions,
     }
