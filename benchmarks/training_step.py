@@ -138,22 +138,26 @@ class Beside(Callback):
         self.waits = collections.Counter[str]()
         self._mode: Waits | None = None
 
-    def on_train_start(self, *args: Any) -> None:
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Start the clock."""
-        del args
+        del trainer, pl_module
         self._last = self.clock()
 
-    def on_train_batch_start(self, trainer: Any, *args: Any) -> None:
+    def on_train_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Start the step's clock; in the last step count waits instead."""
-        del args
+        del pl_module, batch, batch_idx
         if trainer.global_step == trainer.max_steps - 1:
             self._mode = Waits()
             self._mode.__enter__()
         self._begun = self.clock()
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, *args: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Read the clocks, run the reference, read them again."""
-        del pl_module, args
+        del pl_module, outputs, batch, batch_idx
         if self._mode is not None:
             self._mode.__exit__(None, None, None)
             self.waits = self._mode.places
