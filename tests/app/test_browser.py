@@ -213,7 +213,7 @@ def test_defects_of_one_mask_have_their_own_references(page: Any, tmp_path: Path
         reference.putalpha(Image.open(folder / "reference_mask.png").convert("L"))
         reference.save(tmp_path / f"{number}.png")
     drop(page, "drop-references", tmp_path / "0.png", tmp_path / "1.png")
-    says(page, "Ready to refine")
+    sync_api.expect(page.locator("#references img")).to_have_count(2)
     refine(page)
     says(page, "2 defects, the largest first")
     cards = page.locator("#defects button")

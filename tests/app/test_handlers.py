@@ -244,3 +244,11 @@ def test_colours_of_16_bits_are_said_to_be_read_with_8(tab: Tab, tmp_path: Path)
     assert "50 x 40 pixels · more than 8 bits a channel are read as 8" in str(
         tab.updates[tab.parts.picture_note]
     )
+
+
+def test_what_changes_nothing_is_skipped(tab: Tab) -> None:
+    # gradio shows an empty dictionary as the value of a single component
+    assert tab.do(tab.loading.painted, None, TAB) == ""
+    assert tab.updates == gr.skip()
+    tab.do(tab.working.view, WHOLE, TAB)
+    assert tab.updates == gr.skip()
