@@ -83,7 +83,7 @@ def _draw_panel(axes: Axes, rows: Sequence[Row], methods: Sequence[str], metric:
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)
     axes.minorticks_off()
     if metric != "psnr_hole_db":
-        axes.set_ylim(0.0, 1.0)
+        axes.set_ylim(-0.03, 1.03)
     axes.grid(alpha=0.3)
 
 
