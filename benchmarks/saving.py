@@ -19,9 +19,9 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from levers import SCALES, Stream
 from lightning.pytorch import Callback
 from torch.utils.data import DataLoader
+from training_scales import SCALES, Stream
 
 from rba.settings import build, compose_config, plain, without_sources
 from rba.training.callbacks.ema import EMACallback

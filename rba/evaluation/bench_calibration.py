@@ -104,6 +104,7 @@ class CalibrationRequest:
                     "model": self.model.digest,
                     "settings": numbers,
                     "steps": self.steps,
+                    "figures": FIGURES,
                 }
             )
         )

@@ -1,4 +1,4 @@
-"""Every cell of Gamma scored case by case: mask, box, equal area and hit ([0] Algorithm 1)."""
+"""Every cell of Gamma scored case by case: mask, box, equal area, hit, PCK ([0] Algorithm 1)."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -11,14 +11,15 @@ from rba.attention.region import RegionSettings, correspondence_mask
 from rba.batch import Batch
 from rba.draws import keyed_generator
 from rba.errors import InputError
-from rba.geometry import cells_to_pixels, mask_to_queries
+from rba.evaluation.region_scores import PCK_ALPHA
+from rba.geometry import cells_to_pixels, mask_box, mask_to_queries
 from rba.inference.gamma import Calibration
 from rba.inference.grid import GridSettings, batch_grid
 from rba.metrics.bootstrap import mean_interval
-from rba.metrics.region import box_iou, hit, iou, iou_at_area, truth_mask
+from rba.metrics.region import box_iou, centre_within, hit, iou, iou_at_area, truth_mask
 from rba.models.network import RefinementNetwork
 
-FIGURES = ("iou_mask", "iou_box", "iou_equal_area", "hit")
+FIGURES = ("iou_mask", "iou_box", "iou_equal_area", "hit", f"pck_{PCK_ALPHA}")
 _RESAMPLES = 2_000
 
 
@@ -27,7 +28,7 @@ class GridScores:
     """What each (sampler step, layer) scores on each case.
 
     Attributes:
-        scores: [N, 4, T', L] of N >= 1 cases, `FIGURES` in order.
+        scores: [N, F, T', L] of N >= 1 cases, `FIGURES` in order.
         steps: The T' sampler step indices (0 = the noisiest).
         num_inference_steps: T.
         seed: Keys the resamples.
@@ -140,18 +141,24 @@ def score_grid(
 
 
 def _batch_scores(grid: Tensor, batch: Batch, settings: RegionSettings) -> list[np.ndarray]:
-    """[B, T', L, n, n] maps => a [4, T', L] array a case with a known match."""
+    """[B, T', L, n, n] maps => a [F, T', L] array a case with a known match."""
     objects = (mask_to_queries(batch.reference_mask, grid.shape[-1]) > 0).cpu().numpy()
     truths = truth_mask(batch.correspondence_mask[:, 0].cpu().numpy())
     known = batch.correspondence_known.cpu().numpy() & truths.any(axis=(1, 2))
+    boxes = [mask_box(mask) for mask in batch.reference_mask[:, 0].cpu().numpy()]
+    reach = [PCK_ALPHA * max(box.width, box.height) for box in boxes]
     return [
-        _score(grid[index].numpy(), objects[index], truths[index], settings)
+        _score(grid[index].numpy(), objects[index], truths[index], settings, reach[index])
         for index in np.flatnonzero(known)
     ]
 
 
 def _score(
-    maps: np.ndarray, object_cells: np.ndarray, truth: np.ndarray, settings: RegionSettings
+    maps: np.ndarray,
+    object_cells: np.ndarray,
+    truth: np.ndarray,
+    settings: RegionSettings,
+    reach: float,
 ) -> np.ndarray:
     scores = np.zeros((len(FIGURES), *maps.shape[:2]))
     for step, layer in np.ndindex(*maps.shape[:2]):
@@ -163,5 +170,6 @@ def _score(
             box_iou(predicted, truth),
             iou_at_area(found, truth),
             hit(found, truth),
+            centre_within(predicted, truth, reach),
         )
     return scores

@@ -18,6 +18,7 @@ _DRAWINGS = (
     ("grid.png", "Gamma: mean IoU of the post-processed masks"),
     ("grid_iou_box.png", "of their boxes"),
     ("grid_hit.png", "hit rate"),
+    ("grid_pck_0.1.png", "PCK"),
     ("curves.png", "mean IoU along either axis"),
 )
 

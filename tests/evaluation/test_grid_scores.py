@@ -1,5 +1,6 @@
 """Gamma case by case: equal to `calibrate`, its curves, and how sure the choice is."""
 
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import center_of_mass
 
+from rba.attention.region import correspondence_mask
 from rba.errors import InputError
 from rba.evaluation.bench_calibration import (
     CalibrationRequest,
@@ -21,7 +24,8 @@ from rba.evaluation.case_set import CaseSet, open_case_set
 from rba.evaluation.grid_scores import FIGURES, GridScores, score_grid
 from rba.evaluation.models import LazyModel
 from rba.evaluation.network_methods import NetworkNumbers
-from rba.inference.grid import GridSettings, calibrate
+from rba.geometry import mask_to_queries
+from rba.inference.grid import GridSettings, batch_grid, calibrate
 from rba.inference.request import RefinementSettings
 from rba.pictures import read_image
 
@@ -53,13 +57,35 @@ def test_the_grid_is_that_of_calibrate(
     assert grid.calibration.best == expected.best
 
 
+def test_pck_asks_for_the_middle_of_the_region(
+    parts: tuple[Any, Any], cases: CaseSet, grid: GridScores
+) -> None:
+    batch = next(iter(batches(parts, cases)))
+    maps = batch_grid(*parts, batch, SETTINGS)
+    values = grid.scores[:, FIGURES.index("pck_0.1")]
+    assert 0.0 < values.mean() < 1.0
+    for case, (row, layer) in itertools.product(range(2), itertools.product(range(2), range(16))):
+        inside = mask_to_queries(batch.reference_mask, 16)[case].numpy() > 0
+        cells = correspondence_mask(maps[case, row, layer].numpy(), inside, SETTINGS.region).mask
+        truth = batch.correspondence_mask[case, 0].numpy() >= 0.5
+        side = truth.shape[0] // 16
+        apart = np.subtract(
+            center_of_mass(np.kron(cells, np.ones((side, side)))), center_of_mass(truth)
+        )
+        rows, columns = (
+            np.ptp(np.nonzero(batch.reference_mask[case, 0].numpy())[k]) for k in (0, 1)
+        )
+        reach = 0.1 * (1 + max(rows, columns))
+        assert values[case, row, layer] == (np.hypot(*apart) <= reach)
+
+
 def test_the_figures_of_the_best_cell_and_the_curves(grid: GridScores) -> None:
     facts = grid.to_dict()
     step, layer = grid.calibration.best
     chosen = grid.scores[:, :, grid.steps.index(step), layer].mean(axis=0)
     assert [facts["best"][name]["mean"] for name in FIGURES] == pytest.approx(list(chosen))
     curves = grid.curves()
-    assert len(curves) == 4 * 2 * (2 + 16)
+    assert len(curves) == len(FIGURES) * 2 * (2 + 16)
     at_best = [
         row["mean"]
         for row in curves
@@ -71,7 +97,7 @@ def test_the_figures_of_the_best_cell_and_the_curves(grid: GridScores) -> None:
 
 def test_certainty_tells_a_clear_choice_from_a_lucky_one() -> None:
     rng = np.random.default_rng(0)
-    noise = rng.normal(0.3, 0.05, (40, 4, 2, 16))
+    noise = rng.normal(0.3, 0.05, (40, len(FIGURES), 2, 16))
     clear = noise.copy()
     clear[:, :, 1, 9] += 0.3
     sure = GridScores(scores=clear, steps=(0, 5), num_inference_steps=10).to_dict()
