@@ -29,6 +29,7 @@ import torch
 from inference_scene import LAYER, Scene
 from loader import machine
 
+from rba.host_memory import keep_freed_memory
 from rba.inference.align import alignment_condition, walk_attention
 from rba.inference.refine import align_requests, refine_aligned
 from rba.inference.request import RefinementRequest, RefinementSettings
@@ -197,6 +198,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
+    keep_freed_memory()  # as the commands do
     torch.set_num_threads(given.threads)
     scene = Scene(given.scale, given.device)
     steps = given.steps or (2 if scene.dear else 50)

@@ -8,7 +8,7 @@ optimiser, clipping, skipped updates, average. The reference encodes masked and 
 after the other, takes noise and timesteps from torch's generator, then `mse_loss`,
 `clip_grad_norm_`, AdamW, a constant schedule and diffusers' `EMAModel`, at the settings that those
 examples have by default. It gets floats that are ready; ours turns the bytes of its loader into
-floats. On a CPU both have freed memory kept (`rba.training.host_memory`), as the trainer does it
+floats. On a CPU both have freed memory kept (`rba.host_memory`), as the trainer does it
 for the process.
 
 ``tiny`` has the paper's parts with few channels, ``paper`` their full size (a GPU).

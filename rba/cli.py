@@ -10,6 +10,7 @@ from rba.errors import InputError, command_message, exit_status
 from rba.evaluation.bench_command import add_bench
 from rba.evaluation.compare_options import add_compare
 from rba.evaluation.study_command import add_study
+from rba.host_memory import keep_freed_memory
 from rba.workflow.bench_options import add_bench_render, add_robustness
 
 _EVALUATE_ONLY_WITH = {
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, run, and print a mistake (status 2) or a fault (3) as one line."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    keep_freed_memory()
     try:
         options.run(options)
     except Exception as error:

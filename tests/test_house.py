@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # A file may import from LOWER rows only; rooms of one row never import each other.
 ROWS: dict[int, tuple[str, ...]] = {
     -1: ("errors",),  # the one exception that every room raises
-    0: ("batch", "case", "draws", "geometry", "pictures"),
+    0: ("batch", "case", "draws", "geometry", "host_memory", "pictures"),
     1: ("masks", "rendering", "attention", "metrics"),
     2: ("data", "models", "matching"),
     3: ("inference",),

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.multiprocessing as multiprocessing
 
+from rba.host_memory import keep_freed_memory
 from rba.inference.job_runner import JobOutputs, Outcome, run_jobs
 from rba.inference.jobs import Job
 from rba.inference.pipeline import RefineByAlignPipeline
@@ -121,6 +122,7 @@ def _work(
     numbers: dict[str, Any],
     num_processes: int,
 ) -> None:
+    keep_freed_memory()
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // num_processes))
     with contextlib.suppress(KeyboardInterrupt):  # the parent says it once
         pipeline = RefineByAlignPipeline.open(model).to(device)

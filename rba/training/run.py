@@ -16,12 +16,12 @@ from lightning.pytorch.strategies.launchers.subprocess_script import (
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from rba.errors import InputError, RunInterruptedError, RunStoppedError
+from rba.host_memory import keep_freed_memory
 from rba.models.checkpoint import read_checkpoint
 from rba.training.callbacks.sample_recorder import SampleRecorder
 from rba.training.changed_settings import Change
 from rba.training.check import batch_arithmetic, count_parts, report
 from rba.training.checkpoint_io import AtomicCheckpointIO
-from rba.training.host_memory import keep_freed_memory
 from rba.training.launch_check import require_fitting_launch, tell_place
 from rba.training.memory import MemorySettings, memory_estimate
 from rba.training.module import RefineByAlignModule

@@ -8,7 +8,7 @@ import pytest
 
 PROGRAM = """
 import ctypes, resource, sys
-from rba.training.host_memory import keep_freed_memory
+from rba.host_memory import keep_freed_memory
 
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
