@@ -82,7 +82,7 @@ def make_trainer(
     clip = settings.get("gradient_clip_val")
     if isinstance(clip, (int, float)) and clip < 0:
         raise InputError(f"trainer.gradient_clip_val={clip} would climb; give 0 (off) or more")
-    if settings["accelerator"] == "cpu" or not torch.cuda.is_available():
+    if settings.get("accelerator") == "cpu" or not torch.cuda.is_available():
         keep_freed_memory()
     left, precision = dict(settings), list[Any]()
     if left.get("precision") == "bf16-true":
