@@ -1,6 +1,8 @@
 """JSON lines by optimiser step, written by several ranks, each step once over resumes."""
 
+import contextlib
 import errno
+import fcntl
 import json
 import os
 from collections.abc import Mapping
@@ -16,6 +18,9 @@ def json_line(facts: Mapping[str, Any]) -> str:
 def append_line(path: Path, facts: Mapping[str, Any]) -> None:
     """Append one line, in one write: several ranks share the file.
 
+    They lock it: a line of another rank that lies across two pages would look cut off while it is
+    being written. A file system without locks goes without.
+
     Args:
         path: The file.
         facts: Plain containers; ``step`` is the optimiser step, from 0.
@@ -26,6 +31,8 @@ def append_line(path: Path, facts: Mapping[str, Any]) -> None:
     line = json_line(facts).encode()
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)  # until it is closed, by a kill too
         size = os.fstat(handle).st_size
         if size and os.pread(handle, 1, size - 1) != b"\n":  # not to be lost with a part of one
             line = b"\n" + line

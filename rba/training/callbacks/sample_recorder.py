@@ -1,7 +1,6 @@
 """Write down which samples each rank trained on, one line a batch."""
 
 from pathlib import Path
-from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -13,9 +12,10 @@ from rba.training.step_lines import append_line, drop_lines_from
 class SampleRecorder(Callback):
     """Append ``{"step", "rank", "mode", "sample_ids"}`` to ``samples.jsonl``.
 
-    ``step`` is the optimiser step that the batch belongs to, from 0. After a resume, lines of steps
-    that the lost part of the run had already written are dropped first, so the file always lists
-    what made the current weights.
+    ``step`` is the optimiser step that the batch belongs to, from 0. A line is written before its
+    batch is trained on: an update takes the gradients of all ranks, so all lines of a step stand
+    before any rank can save it. After a resume, lines of steps that the lost part of the run had
+    already written are dropped first, so a run that has ended lists what made its weights.
 
     Args:
         path: The file.
@@ -24,7 +24,6 @@ class SampleRecorder(Callback):
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._faults = DiskFaults(str(path))
-        self._step = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Cut off lines from the resume point on."""
@@ -33,22 +32,11 @@ class SampleRecorder(Callback):
         trainer.strategy.barrier("sample_recorder")
 
     def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int
     ) -> None:
-        """Remember the step that this batch contributes to."""
-        self._step = trainer.global_step
-
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-    ) -> None:
-        """Append one line."""
+        """Append one line; after the batch, a rank that is killed might take its line with it."""
         facts = {
-            "step": self._step,
+            "step": trainer.global_step,
             "rank": trainer.global_rank,
             "mode": str(batch.mode),
             "sample_ids": list(batch.sample_ids),
