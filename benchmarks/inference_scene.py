@@ -41,7 +41,7 @@ class Scene:
     def __init__(self, scale: str, device: str) -> None:
         network, self.size = make_network(scale)
         self.dear = scale == "sd15" and device == "cpu"  # a forward takes many seconds
-        self.batch, self.grid_steps, self.warm_ups = (2, 2, 0) if self.dear else (4, 4, 1)
+        self.batch, self.grid_steps = (2, 2) if self.dear else (4, 4)
         self.device = torch.device(device)
         dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
         self.network = network.to(self.device, dtype)
