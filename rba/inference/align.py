@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rba.attention.capture import capture_attention
-from rba.attention.correspondence import artifact_queries, correspondence_map
+from rba.attention.correspondence import ArtifactQueries, correspondence_map
 from rba.errors import InputError
 from rba.inference.noise import NoiseSource
 from rba.inference.sampler import (
@@ -166,12 +166,12 @@ def walk_attention(
     layers = network.cross_attention_layers()
     _check_cells(cells, len(scheduler.timesteps), len(layers))
     arguments = step_arguments(scheduler)
-    artifact_mask = artifact_mask.to(device)
-    num_queries: dict[str, int] = {}
+    queries = ArtifactQueries(artifact_mask.to(device))
+    shares: dict[str, Tensor] = {}
 
     def select(name: str, count: int) -> Tensor:
-        num_queries[name] = count
-        return artifact_queries(artifact_mask, count)
+        rows, shares[name] = queries(count)
+        return rows
 
     latents = noise.to(device, torch.float32) * scheduler.init_noise_sigma
     last = max(cells)
@@ -184,9 +184,7 @@ def walk_attention(
             prediction = predict(network, scheduler, condition, latents, timestep)
         if wanted:
             maps = {
-                layer: correspondence_map(
-                    captured[name], artifact_mask, num_queries=num_queries[name]
-                )
+                layer: correspondence_map(captured[name], shares[name])
                 for name, layer in wanted.items()
             }
             yield index, maps
