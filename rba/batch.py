@@ -101,7 +101,7 @@ class Batch:
         correspondence_known: [B] bool; false = left out of mIoU and counted.
         places: [B, G, G, 2] float, where the middles (x, y) of G x G squares of the target lie on
             the reference, pixels; NaN = unknown. G is `PLACES`.
-        draws: [B] int64, global draw numbers.
+        draws: [B] int64, global draw numbers; in main memory wherever the rest is.
         weight: [B] float, 0 = padding.
         sample_ids: B strings ``dataset/shard/key``.
         replaced: The bad samples that were met, in the order of the batch.
@@ -208,8 +208,9 @@ class Batch:
         return dataclasses.replace(self, **changed)
 
     def to(self, device: torch.device | str, non_blocking: bool = True) -> Self:
-        """Return the batch with its tensors on ``device``."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        """Return the batch with its tensors on ``device``; the host reads ``draws`` where it is."""
+        moved = self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        return dataclasses.replace(moved, draws=self.draws)
 
     def pin_memory(self) -> Self:
         """Return the batch with its tensors in page-locked memory (the loader calls this)."""

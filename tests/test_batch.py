@@ -142,9 +142,10 @@ def test_sample_ids_are_counted(batch: Batch) -> None:
         dataclasses.replace(batch, sample_ids=batch.sample_ids[:2])
 
 
-def test_moving_to_a_device_moves_every_tensor_and_nothing_else(batch: Batch) -> None:
+def test_moving_to_a_device_moves_every_tensor_but_the_draws(batch: Batch) -> None:
     moved = batch.to("meta")
-    assert {t.device.type for t in tensors(moved).values()} == {"meta"}
+    assert {n for n, t in tensors(moved).items() if t.device.type == "cpu"} == {"draws"}
+    assert {t.device.type for t in tensors(moved).values()} == {"meta", "cpu"}
     assert set(tensors(moved)) == set(tensors(batch))
     assert (moved.mode, moved.sample_ids) == (batch.mode, batch.sample_ids)
     assert {t.device.type for t in tensors(batch).values()} == {"cpu"}

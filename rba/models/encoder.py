@@ -7,6 +7,7 @@ overlapping patches learn what looks alike from far fewer pictures (docs/tiny-mo
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -123,14 +124,18 @@ def patch_tokens(encoder: nn.Module, images: Tensor) -> Tensor:
     Drops the class token, and the register tokens where the encoder has them.
     """
     config: Any = encoder.config
-    mean = torch.tensor(_MEAN, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
-    std = torch.tensor(_STD, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
+    mean, std = _channels(_MEAN, images), _channels(_STD, images)
     pixels = ((images + 1.0) / 2.0 - mean) / std
     dtype = next(encoder.parameters()).dtype
     tokens: Tensor = encoder(pixel_values=pixels.to(dtype)).last_hidden_state
     if tokens.ndim == 4:
         return tokens.flatten(2).transpose(1, 2)  # SegFormer: [B, width, h, w]
     return tokens[:, 1 + getattr(config, "num_register_tokens", 0) :]
+
+
+def _channels(values: Sequence[float], like: Tensor) -> Tensor:
+    """Return [1, C, 1, 1], filled on the device: the host would wait for the copy of a list."""
+    return torch.cat([like.new_full((1, 1, 1, 1), value) for value in values], dim=1)
 
 
 @dataclasses.dataclass(frozen=True)

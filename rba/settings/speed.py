@@ -8,7 +8,6 @@ from omegaconf import DictConfig
 from rba.errors import InputError
 
 # Half floats would need their losses scaled, which hides from us what is not finite.
-_MIXED = ("bf16-mixed", "bf16")
 _PRECISIONS = ("32-true", "32", "bf16-mixed", "bf16", "bf16-true", "64-true", "64")
 
 
@@ -47,8 +46,6 @@ def check_speed_settings(config: DictConfig) -> None:
 def _check_sharded(config: DictConfig, eight_bit: bool) -> None:
     """Refuse what takes no parameters in shards."""
     callbacks, precision = config.callbacks, config.trainer.get("precision")
-    fused = config.optimizer.get("factory", {}).get("fused")
-    clips = config.trainer.get("gradient_clip_val")
     refused = {
         "callbacks.speed.channels_last=true": (
             (callbacks.get("speed") or {}).get("channels_last"),
@@ -66,10 +63,6 @@ def _check_sharded(config: DictConfig, eight_bit: bool) -> None:
         "callbacks.ema.device=cpu": (
             (callbacks.get("ema") or {}).get("device") == "cpu",
             "the average is in shards already; give null",
-        ),
-        f"optimizer.factory.fused=true, trainer.precision={precision}": (
-            fused and not eight_bit and precision in _MIXED and clips,
-            "Lightning clips no gradients of a fused optimiser there; give fused=null",
         ),
         "trainer.precision=bf16-true": (
             precision == "bf16-true",

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rba.batch import Mode
-from rba.training.host_copy import HostCopy
+from rba.training.host_copy import HostCopy, to_device
 
 
 class LossMeter:
@@ -49,7 +49,7 @@ class LossMeter:
         self._sums = self._sums.to(losses.device)
         losses, in_hole, weight = _finite(losses, in_hole, weight)
         start = list(Mode).index(mode) * self._stride
-        ranges = torch.bucketize(timesteps, self._edges, right=True).to(losses.device)
+        ranges = to_device(torch.bucketize(timesteps, self._edges, right=True), losses.device)
         values = torch.stack([losses.detach() * weight, weight]).double()
         self._sums[:, start] += values.sum(dim=1)
         self._sums[0, start + 1] += (in_hole.detach() * weight).sum()

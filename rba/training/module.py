@@ -18,6 +18,7 @@ from rba.models.network import RefinementNetwork, blend_known
 from rba.training.changed_settings import renew_optimizer
 from rba.training.correspondence import correspondence_losses
 from rba.training.first_weights import add_frozen, keep_trained
+from rba.training.host_copy import to_device
 from rba.training.loss import (
     Objective,
     draw_step,
@@ -59,7 +60,8 @@ class RefineByAlignModule(LightningModule):
         facts: Plain containers kept in each checkpoint (configuration, image size).
 
     Attributes:
-        skipped_step: The last optimiser step, from 0, whose update was left out; -1 = none.
+        update_done: 0 where the last step's update was left out, else 1, on the device; None where
+            nothing leaves one out.
         gradient_norm: Of the last step, before clipping; None where nothing measures it.
 
     Raises:
@@ -87,7 +89,7 @@ class RefineByAlignModule(LightningModule):
         self.scheduler = scheduler
         self.objective = objective
         self.seed = seed
-        self.skipped_step = -1
+        self.update_done: Tensor | None = None
         self.gradient_norm: Tensor | None = None
         self.validation = validation or ValidationSettings()
         self.facts = dict(facts or {})
@@ -170,13 +172,13 @@ class RefineByAlignModule(LightningModule):
         visible = network.encode_tokens(pixels.masked_image) if network.sees_target_tokens else None
         masked = network.masked_condition(pixels.masked_image, masked, visible)
         draws = draw_step(batch, objective, tuple(latents.shape[1:]), self.seed)
-        noise = draws.noise.to(latents.device, latents.dtype)
-        timesteps = draws.timesteps.to(latents.device)
+        noise = to_device(draws.noise, latents.device).to(latents.dtype)
+        timesteps = to_device(draws.timesteps, latents.device)
         mask = mask_to_latent(pixels.artifact_mask, network.latent_factor)
         if objective.conditioning == "blended4":
             latents = blend_known(latents, masked, mask)  # noised and predicted as one picture
         features = network.encode_tokens(pixels.reference)
-        tokens = network.connect(features, draws.drop.to(latents.device))
+        tokens = network.connect(features, to_device(draws.drop, latents.device))
         noisy = self.scheduler.add_noise(latents, noise, timesteps)
         prediction = network.predict(noisy, timesteps, mask, masked, tokens)
         target = regression_target(self.scheduler, latents, noise, timesteps)
@@ -208,20 +210,19 @@ class RefineByAlignModule(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip; by norm without asking Lightning, which would measure it once more.
+        """Clip; by norm without measuring it once more.
 
-        Lightning refuses a fused optimiser with ``bf16-mixed`` too, though no loss is scaled there.
+        Lightning refuses a fused optimiser with ``bf16-mixed``, though no loss is scaled there.
         """
-        if self.has_shards or gradient_clip_algorithm == "value":
-            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
-        elif gradient_clip_val:
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            if self.gradient_norm is None:
-                torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
-            else:
-                torch.nn.utils.clip_grads_with_norm_(
-                    parameters, gradient_clip_val, self.gradient_norm
-                )
+        if not gradient_clip_val:
+            return
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        if gradient_clip_algorithm == "value":
+            torch.nn.utils.clip_grad_value_(parameters, gradient_clip_val)
+        elif self.has_shards or self.gradient_norm is None:  # of a rank's own shards
+            torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+        else:
+            torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, self.gradient_norm)
 
     def configure_optimizers(self) -> Any:
         """Build the optimiser over the named groups, and the warm-up schedule by step."""

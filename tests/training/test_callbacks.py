@@ -20,6 +20,8 @@ from rba.training.module import RefineByAlignModule
 
 
 class FakeTrainer(SimpleNamespace):
+    world_size = 1
+
     def __init__(self) -> None:
         super().__init__(global_step=0, global_rank=0, is_global_zero=True)
         self.strategy = SimpleNamespace(

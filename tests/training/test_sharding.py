@@ -1,5 +1,6 @@
 """Sharded parameters on a mesh of one process: the same figures, the same state."""
 
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from rba.batch import Batch
 from rba.models.network import RefinementNetwork
 from rba.training.callbacks.ema import EMACallback
+from rba.training.callbacks.skip_non_finite import SkipNonFinite
 from rba.training.module import RefineByAlignModule
 from rba.training.sharding import is_sharded, local_part, part_like, shard_network, whole
 
@@ -96,3 +98,37 @@ def test_the_average_follows_the_shards_and_its_state_is_whole(
     assert averages["connector.null_token"].tolist() == pytest.approx([2.0] * token.numel())
     callback.load_state_dict(state)
     assert not any(map(is_sharded, callback.ema.shadow_params))
+
+
+def test_an_update_of_shards_is_left_out_on_the_device(
+    network: RefinementNetwork,
+    mesh: DeviceMesh,
+    make_module: Callable[..., RefineByAlignModule],
+    make_batch: Callable[..., Batch],
+    tmp_path: Path,
+) -> None:
+    module: Any = make_module(optimizer=functools.partial(torch.optim.AdamW, fused=True))
+    module._device_mesh = {"data_parallel": mesh}
+    module.configure_model()
+    optimizer = module.configure_optimizers()["optimizer"]
+    guard: Any = SkipNonFinite(tmp_path / "non_finite.jsonl", 3)
+    trainer = SimpleNamespace(
+        global_step=0, global_rank=0, is_global_zero=True, loggers=[], lightning_module=module
+    )
+    for step, bad in enumerate([False, True, False]):
+        before = [local_part(p).clone() for p in network.parameters() if p.requires_grad]
+        trainer.global_step = step
+        batch = make_batch()
+        guard.on_train_batch_start(trainer, module, batch, step)
+        loss = module.training_step(batch, step) * (float("inf") if bad else 1.0)
+        guard.on_before_backward(trainer, module, loss)
+        optimizer.zero_grad()
+        loss.backward()
+        guard.on_before_optimizer_step(trainer, module, optimizer)
+        module.configure_gradient_clipping(optimizer, 1.0)
+        optimizer.step()
+        after = [local_part(p) for p in network.parameters() if p.requires_grad]
+        assert all(map(torch.equal, before, after)) is bad
+        assert float(module.update_done) == (not bad)
+    assert guard.state_dict() == {"skipped": 1, "in_a_row": 0}
+    assert {float(state["step"]) for state in optimizer.state.values()} == {2.0}

@@ -52,13 +52,19 @@ class Item:
 
 
 class Fragile(LightningModule):
-    """One weight, two micro-batches a step; the second one of some steps has a NaN on one rank."""
+    """One weight, two micro-batches a step; the second one of some steps has a NaN on one rank.
 
-    def __init__(self, bad_steps: list[int], bad_rank: int, *, where: str = "loss") -> None:
+    A fused optimiser leaves updates out by itself; for another one the host waits.
+    """
+
+    def __init__(
+        self, bad_steps: list[int], bad_rank: int, *, where: str = "loss", fused: bool = True
+    ) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.ones(3))
         self.bad_steps, self.bad_rank, self.where = bad_steps, bad_rank, where
-        self.seed, self.skipped_step = 5, -1
+        self.seed, self.fused = 5, fused
+        self.done: list[float] = []
         self.after: list[Any] = []
 
     def training_step(self, batch: Item, _: int) -> torch.Tensor:
@@ -78,20 +84,28 @@ class Fragile(LightningModule):
             moments = [dict(state) for state in optimizer.state_dict()["state"].values()]
             copied = [{k: v.clone() for k, v in state.items()} for state in moments]
             self.after.append((self.weight.detach().clone(), copied))
+            self.done.append(float(self.update_done))  # pyright: ignore
 
     def configure_optimizers(self) -> Any:
         """Return AdamW, whose weight decay would move weights without a gradient of 0 as well."""
-        return torch.optim.AdamW(self.parameters(), 0.1, weight_decay=0.1)
+        return torch.optim.AdamW(self.parameters(), 0.1, weight_decay=0.1, fused=self.fused)
 
 
-def fit(folder: Path, module: Fragile, *, max_in_a_row: int = 3, devices: int = 1) -> None:
+def fit(
+    folder: Path,
+    module: Fragile,
+    *,
+    max_in_a_row: int = 3,
+    devices: int = 1,
+    every_n_steps: int = 9,
+) -> None:
     """Train eight steps."""
     folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(
         accelerator="cpu", devices=devices, strategy="ddp" if devices > 1 else "auto", max_steps=8,
         max_epochs=-1, logger=False, accumulate_grad_batches=2, gradient_clip_val=1.0,
         callbacks=[SkipNonFinite(folder / "non_finite.jsonl", max_in_a_row),
-                   ResumeCheckpoint(folder, 100)],
+                   ResumeCheckpoint(folder, every_n_steps)],
         plugins=[AtomicCheckpointIO()], enable_progress_bar=False, enable_checkpointing=False,
         enable_model_summary=False, use_distributed_sampler=False,
     )  # fmt: skip
@@ -103,13 +117,15 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "non_finite.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("where", ["loss", "gradient"])
 def test_weights_and_moments_stay_and_the_step_counts(
-    tmp_path: Path, where: str, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, where: str, fused: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    module = Fragile([2, 3, 5], 0, where=where)
+    module = Fragile([2, 3, 5], 0, where=where, fused=fused)
     fit(tmp_path, module)
     assert len(module.after) == 8
+    assert module.done == [1, 1, 0, 0, 1, 0, 1, 1]
     for step, (weight, moments) in enumerate(module.after):
         assert weight.isfinite().all()
         same = step > 0 and torch.equal(weight, module.after[step - 1][0])
@@ -132,13 +148,35 @@ def test_weights_and_moments_stay_and_the_step_counts(
     assert state["callbacks"]["SkipNonFinite"] == {"skipped": 3, "in_a_row": 0}
 
 
-def test_too_many_in_a_row_end_the_run_before_the_update(tmp_path: Path) -> None:
-    module = Fragile([1, 3, 4, 5, 6], 0)
+@pytest.mark.parametrize(("fused", "saved"), [(True, 6), (False, 5)])
+def test_too_many_in_a_row_end_the_run_with_the_weights_of_before(
+    tmp_path: Path, fused: bool, saved: int
+) -> None:
+    module = Fragile([1, 3, 4, 5, 6], 0, fused=fused)
     with pytest.raises(RunStoppedError, match=r"in 3 steps in a row, the last of them 5;.*jsonl"):
         fit(tmp_path, module)
-    assert [int(path.stem[5:]) for path in list_checkpoints(tmp_path)] == [5]
+    (last,) = list_checkpoints(tmp_path)
+    assert int(last.stem[5:]) == saved
     assert torch.equal(module.weight.detach(), module.after[2][0])
     assert [line["step"] for line in lines(tmp_path)] == [1, 3, 4, 5]
+    counts = torch.load(last, weights_only=True)["callbacks"]["SkipNonFinite"]
+    assert counts == {"skipped": saved - 2, "in_a_row": 3}
+
+
+def test_too_many_at_the_end_of_the_run_end_it_too(tmp_path: Path) -> None:
+    module = Fragile([5, 6, 7], 0)
+    with pytest.raises(RunStoppedError, match="the last of them 7"):
+        fit(tmp_path, module)
+    assert [int(path.stem[5:]) for path in list_checkpoints(tmp_path)] == [8]
+    assert [line["step"] for line in lines(tmp_path)] == [5, 6, 7]
+
+
+def test_a_checkpoint_counts_the_update_before_it(tmp_path: Path) -> None:
+    fit(tmp_path, Fragile([3], 0), every_n_steps=4)
+    first = list_checkpoints(tmp_path)[0]
+    state = torch.load(first, weights_only=True)
+    assert state["global_step"] == 4
+    assert state["callbacks"]["SkipNonFinite"] == {"skipped": 1, "in_a_row": 1}
 
 
 def test_a_list_that_cannot_be_written_does_not_end_the_run(
@@ -169,10 +207,14 @@ def test_the_average_leaves_a_skipped_step_out(
     counts = []
     for step in range(4):
         trainer.global_step = step + 1
-        if step in (1, 2):
-            module.skipped_step = step
+        module.update_done = torch.tensor(float(step not in (1, 2)))
+        with torch.no_grad():
+            next(p for p in module.parameters() if p.requires_grad).add_(1.0)
+        before = [average.clone() for average in ema.ema.shadow_params]
         ema.on_train_batch_end(trainer, module, None, None, 0)  # pyright: ignore
         counts.append(ema.ema.optimization_step)
+        same = all(map(torch.equal, before, ema.ema.shadow_params))
+        assert same is (step in (1, 2))
     assert counts == [1, 1, 1, 2]
 
 
@@ -208,7 +250,7 @@ def test_one_rank_makes_both_skip_and_end_together(tmp_path: Path) -> None:
     done = run("2,3,4")
     assert done.returncode != 0
     assert "in 3 steps in a row, the last of them 4" in done.stderr
-    assert [int(path.stem[5:]) for path in list_checkpoints(tmp_path / "2,3,4")] == [4]
+    assert [int(path.stem[5:]) for path in list_checkpoints(tmp_path / "2,3,4")] == [5]
 
 
 if __name__ == "__main__":  # one of two ranks; rank 1 gets a NaN in the steps named

@@ -223,14 +223,6 @@ SHARDS = ["experiment=tiny", "data.alignment.shards=a", "data.refinement.shards=
 @pytest.mark.parametrize(
     ("overrides", "named"),
     [
-        (
-            [
-                "+trainer.strategy=fsdp",
-                "trainer.precision=bf16-mixed",
-                "optimizer.factory.fused=true",
-            ],
-            "clips no gradients",
-        ),
         (["trainer.precision=16-mixed"], "trainer.precision=16-mixed; give 32-true"),
         (["callbacks.speed.channels_last=true", "+trainer.strategy=fsdp"], "contiguous"),
         (["optimizer=adamw_8bit", "+trainer.strategy=fsdp"], "optimizer=adamw_8bit with"),
@@ -283,7 +275,6 @@ def test_without_bitsandbytes_the_way_out_is_named(
         ["trainer.precision=bf16-true"],
         [
             "trainer.precision=bf16-mixed",
-            "optimizer.factory.fused=null",
             "callbacks.speed={gradient_checkpointing:true,channels_last:true,compile:aot_eager,"
             "frozen_dtype:bfloat16}",
         ],

@@ -2,26 +2,27 @@
 
 from typing import Any
 
-from diffusers.training_utils import EMAModel
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
 from rba.errors import InputError
 from rba.models.checkpoint import EMA_KEY
+from rba.training.average import DeviceAverage
 from rba.training.sharding import is_sharded, local_part, part_like, reshard, shard_of, whole
 
 
 class EMACallback(Callback):
     """Average the trained parameters after each optimiser step; validate with the average.
 
-    `diffusers.training_utils.EMAModel` does the averaging; its decay warms up as
-    ``(1 + step) / (10 + step)``. Where the parameters are in shards, so is the average, and all
-    ranks gather the state together. State: ``{"names": [...], "ema": EMAModel.state_dict()}``.
+    `DeviceAverage` does the averaging; its decay warms up as ``(1 + step) / (10 + step)``. A step
+    whose update was left out (the module's ``update_done``) is none. Where the parameters are in
+    shards, so is the average, and all ranks gather the state together. State:
+    ``{"names": [...], "ema": EMAModel.state_dict()}``.
 
     Args:
         decay: Upper bound of the decay, at least 0 and below 1.
-        device: Where the average lies: None = beside the parameters, or ``cpu``. In float32
-            whatever they are in: 16 bits would lose nearly all of its steps.
+        device: Where the average lies: None = beside the parameters, or ``cpu``, for which each
+            step waits. In float32 whatever they are in: 16 bits would lose nearly all of its steps.
 
     Raises:
         InputError: If a value is out of range.
@@ -34,14 +35,14 @@ class EMACallback(Callback):
             raise InputError(f"callbacks.ema.device={device}; give null or cpu")
         self.decay = decay
         self.device = device
-        self._ema: EMAModel | None = None
+        self._ema: DeviceAverage | None = None
         self._names: list[str] = []
         self._shards: list[nn.Parameter] = []  # as `_trained` gives them
         self._last_step = 0
         self._is_swapped = False
 
     @property
-    def ema(self) -> EMAModel:
+    def ema(self) -> DeviceAverage:
         """The average; there is none before `setup`."""
         assert self._ema is not None
         return self._ema
@@ -55,7 +56,7 @@ class EMACallback(Callback):
         self._names = [name for name, _ in _trained(module)]
         self._shards = [parameter for _, parameter in _trained(module)]
         parameters = [local_part(parameter).float() for parameter in self._shards]
-        self._ema = EMAModel(parameters, decay=self.decay, foreach=True)
+        self._ema = DeviceAverage(parameters, self.decay)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Move the average to the device, or start it there, where shards have been made."""
@@ -70,11 +71,12 @@ class EMACallback(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Update once an optimiser step, unless skipped (accumulation calls this more often)."""
+        """Update once an optimiser step (accumulation calls this more often)."""
         before, self._last_step = self._last_step, trainer.global_step
-        if self._last_step != before and pl_module.skipped_step != before:
+        if self._last_step != before:
             # Those that the optimiser moves: to look for them anew takes longer than to average.
-            self.ema.step(self._beside([local_part(p) for p in self._shards]))
+            parameters = self._beside([local_part(p) for p in self._shards])
+            self.ema.step(parameters, pl_module.update_done)  # pyright: ignore
 
     def _beside(self, parameters: list[Any]) -> list[Any]:
         """Return the parameters where and as the average is; themselves, if they are so."""

@@ -4,12 +4,14 @@ import logging
 import os
 import signal
 import subprocess
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from rba.errors import RunInterruptedError
+from rba.training.agreement import LateAgreement, agree_now
 
 _log = logging.getLogger(__name__)
 # SIGUSR2 is what submitit asks SLURM for. Of two, the later one counts.
@@ -26,8 +28,9 @@ class Preemption(Callback):
 
     The handler only sets a flag: a collective call inside it would hang. At the end of each
     optimiser step, and of each batch of a validation, the ranks agree on the flags; then all raise
-    `RunInterruptedError` (exit status 75), on which `ResumeCheckpoint` saves. A second SIGINT
-    kills at once. Lightning's own handlers are not installed.
+    `RunInterruptedError` (exit status 75), on which `ResumeCheckpoint` saves. Several ranks end one
+    step later: so that no host waits for its device, they learn of the flags of the step before.
+    A second SIGINT kills at once. Lightning's own handlers are not installed.
 
     Belongs behind all callbacks that keep account of a step.
 
@@ -39,6 +42,7 @@ class Preemption(Callback):
     def __init__(self, requeue: bool = False) -> None:
         self.requeue = requeue
         self._received = 0  # place in _SIGNALS, from 1
+        self._late = LateAgreement()
         self._step = -1
         self._kill_launched: Any = None
         self._earlier: dict[int, Any] = {}
@@ -67,7 +71,7 @@ class Preemption(Callback):
         """Agree after an optimiser step; after the last one the run ends anyway."""
         if trainer.global_step not in (self._step, trainer.max_steps):
             self._step = trainer.global_step
-            self._agree(trainer)
+            self._end(trainer, self._late.exchange)
 
     def on_validation_batch_end(
         self,
@@ -79,7 +83,7 @@ class Preemption(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Agree: all ranks have equally many batches."""
-        self._agree(trainer)
+        self._end(trainer, agree_now)
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
@@ -100,9 +104,10 @@ class Preemption(Callback):
         os.write(2, text.encode())  # a handler may not use sys.stderr's buffer
         self._received = max(self._received, 1 + _SIGNALS.index(signum))
 
-    def _agree(self, trainer: Trainer) -> None:
-        received = torch.tensor(self._received, device=trainer.strategy.root_device)
-        agreed = int(trainer.strategy.reduce(received, reduce_op="max"))  # pyright: ignore
+    def _end(self, trainer: Trainer, agree: Callable[[int, torch.device], int]) -> None:
+        agreed = self._received
+        if trainer.world_size > 1:
+            agreed = agree(self._received, trainer.strategy.root_device)
         if agreed:
             name = _SIGNALS[agreed - 1].name
             raise RunInterruptedError(

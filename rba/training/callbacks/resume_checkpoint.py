@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
 from rba.errors import InputError, RunInterruptedError, RunStoppedError
+from rba.training.agreement import LateAgreement
 from rba.training.background import (
     Background,
     available_memory,
@@ -60,7 +61,8 @@ class ResumeCheckpoint(Callback):
         folder: Where checkpoints go.
         every_n_steps: Interval in optimiser steps.
         keep: How many of the newest stay; -1 = all.
-        every_n_minutes: Save too at the first step's end so many minutes after the last save.
+        every_n_minutes: Save too at the first step's end so many minutes after the last save;
+            several ranks at the second.
         max_failures: How many saves may fail in a row.
         background: Write while the next steps run; rank 0 needs main memory for one more state.
 
@@ -96,6 +98,7 @@ class ResumeCheckpoint(Callback):
         self._writer = Background()  # of rank 0
         self._pending_step: int | None = None  # on all ranks: saved, but not known whether well
         self._failures = 0  # in a row
+        self._late = LateAgreement()
         self._saved_step = -1
         self._saved_at = 0.0  # seconds
         self._step = -1
@@ -157,7 +160,9 @@ class ResumeCheckpoint(Callback):
         if self.every_n_minutes is None:
             return False
         due = time.monotonic() - self._saved_at >= 60 * self.every_n_minutes
-        return trainer.strategy.reduce_boolean_decision(due, all=False)
+        if trainer.world_size == 1:
+            return due
+        return bool(self._late.exchange(int(due), trainer.strategy.root_device))
 
     def _save(self, trainer: Trainer, *, may_fail: bool) -> None:
         self._settle(trainer)
@@ -171,6 +176,7 @@ class ResumeCheckpoint(Callback):
             problem = trainer.strategy.broadcast(self._write(trainer, checkpoint, step))
             self._account(trainer, step, problem, may_fail=may_fail)
         self._saved_at = time.monotonic()  # after a failure too: not again at each step
+        self._late.forget()  # that it was due
 
     def _begin(self, trainer: Trainer, checkpoint: dict[str, Any], step: int) -> None:
         """Write in the thread, or now, where a copy and as much again do not fit into memory."""
