@@ -105,10 +105,13 @@ def _marked(picture: Image.Image, name: str) -> np.ndarray:
         if not visible.size or (visible == visible[0]).all():
             return alpha >= 128
         colours = np.where(alpha[..., None] >= 128, colours, 0)
-    brightest = colours.max(axis=-1)
-    black_or_white = (brightest == 0) | (colours.min(axis=-1) == 255)
-    if picture.mode == "P" and not black_or_white.all():
-        return np.asarray(picture) > 0
+    # Channel by channel: NumPy's reduction over an axis of three takes ten times as long.
+    red, green, blue = np.moveaxis(colours, -1, 0)
+    brightest = np.maximum(np.maximum(red, green), blue)
+    if picture.mode == "P":
+        darkest = np.minimum(np.minimum(red, green), blue)
+        if not ((brightest == 0) | (darkest == 255)).all():
+            return np.asarray(picture) > 0
     if 1 < brightest.max() < 128:
         raise InputError(
             f"{name} is no mask: its brightest pixel is {brightest.max()} of 255 and none counts "

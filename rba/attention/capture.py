@@ -98,7 +98,8 @@ def attention_probabilities(
 
     queries = split(attention.to_q(hidden_states), getattr(attention, "norm_q", None))
     keys = split(attention.to_k(context), getattr(attention, "norm_k", None))
-    return (queries @ keys.transpose(-1, -2) * attention.scale).softmax(dim=-1).mean(dim=1)
+    scores = (queries * attention.scale) @ keys.transpose(-1, -2)
+    return scores.softmax(dim=-1).mean(dim=1)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """The correspondence map of Algorithm 1: where the reference is that the artifact looks at."""
 
-import torch
 from torch import Tensor
 
 from rba.geometry import mask_to_queries, tokens_to_grid
@@ -71,5 +70,5 @@ def correspondence_map(probabilities: Tensor, shares: Tensor) -> Tensor:
     """
     if shares.shape[0] != probabilities.shape[0]:
         raise ValueError(f"{shares.shape[0]} masks for {probabilities.shape[0]} attention maps")
-    weights = shares.to(probabilities.device)
-    return tokens_to_grid(torch.einsum("bq,bqn->bn", weights, probabilities.float()))
+    weights = shares.to(probabilities.device)[:, None]  # [B, 1, K]
+    return tokens_to_grid((weights @ probabilities.float())[:, 0])

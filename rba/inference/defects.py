@@ -1,10 +1,11 @@
 """Several defects in one mask: which belong together, and in what order they are mended."""
 
+import math
+
 import cv2
 import numpy as np
-from scipy import ndimage
 
-_EIGHT = np.ones((3, 3), int)
+from rba.geometry import mask_box
 
 
 def separate_defects(
@@ -28,21 +29,36 @@ def separate_defects(
     """
     if distance is None:
         return [mask.copy()]
-    labels, count = _components(mask)
+    near = _around(mask, 0.0)
+    labels, count = _components(mask[near])
     if count == 1:
         return [mask.copy()]
-    away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     gap = distance * max(mask.shape)
-    labels, count = _components(away <= gap / 2)
-    while count > at_most:
-        gap = max(2 * gap, 1.0)
+    while True:
+        near = _around(mask, gap)
+        away = cv2.distanceTransform(
+            (~mask[near]).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
+        )
         labels, count = _components(away <= gap / 2)
-    defects = [mask & (labels == number) for number in range(1, count + 1)]
+        if count <= at_most:
+            break
+        gap = max(2 * gap, 1.0)
+    defects: list[np.ndarray] = []
+    for number in range(1, count + 1):
+        defect = np.zeros_like(mask)
+        defect[near] = mask[near] & (labels == number)
+        defects.append(defect)
     return sorted(defects, key=lambda defect: (-int(defect.sum()), int(defect.argmax())))
+
+
+def _around(mask: np.ndarray, gap: float) -> tuple[slice, slice]:
+    """Return the part of a mask's picture that holds all that lies within half a gap of it."""
+    height, width = mask.shape
+    box = mask_box(mask).grown(math.ceil(gap / 2) + 1)
+    return slice(max(box.y0, 0), min(box.y1, height)), slice(max(box.x0, 0), min(box.x1, width))
 
 
 def _components(mask: np.ndarray) -> tuple[np.ndarray, int]:
     """Number the 8-connected components of a mask from 1."""
-    labels: np.ndarray = np.zeros(mask.shape, np.int32)
-    count = int(ndimage.label(mask, structure=_EIGHT, output=labels))  # pyright: ignore
-    return labels, count
+    count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    return labels, count - 1

@@ -1,6 +1,7 @@
 """Whole images: every defect of a mask in turn, each after the reference that shows it best."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -81,10 +82,11 @@ class ImageResult:
 
     def feather_mask(self) -> np.ndarray:
         """Return the largest paste-back weight of any defect, HxW float32; 0 = bit-equal."""
-        weights = np.zeros(self.image.shape[:2], np.float32)
-        for defect in self.defects:
-            weights = np.maximum(weights, defect.result.feather_mask())
-        return weights
+        if not self.defects:
+            return np.zeros(self.image.shape[:2], np.float32)
+        return functools.reduce(
+            np.maximum, (defect.result.feather_mask() for defect in self.defects)
+        )
 
 
 def find_matches(
