@@ -39,6 +39,10 @@ def settle_area(window: np.ndarray, pixels: int, allowed: np.ndarray | None = No
 
 def largest_component(window: np.ndarray) -> np.ndarray:
     """Return a window of 0/1 with its largest 8-connected component only."""
+    # Nearly always there is one, without a hole: tracing it takes a tenth of labelling all pixels.
+    contours, _ = cv2.findContours(window, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    if len(contours) <= 1:
+        return window
     count, labels, stats, _ = cv2.connectedComponentsWithStats(window, connectivity=8)
     if count <= 2:
         return window
