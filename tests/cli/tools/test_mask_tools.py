@@ -113,6 +113,8 @@ def test_results_do_not_depend_on_the_workers(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / "m1/statistics.json").read_bytes() == (
         tmp_path / "m2/statistics.json"
     ).read_bytes()
+    found = json.loads((tmp_path / "m1/statistics.json").read_text())
+    assert (found["count"], found["left_out"]) == (80, {})  # report.png is no mask
 
 
 @pytest.mark.parametrize("place", ["inside", "crossing", "detail"])
