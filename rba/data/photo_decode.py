@@ -18,6 +18,8 @@ from rba.pictures import changes_colours, read_image_with_alpha, to_srgb
 _ORIENTATION = 0x0112  # the tag of EXIF
 _TURNED = frozenset({5, 6, 7, 8})  # orientations that swap width and height
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # in JPEG's coded data: what ends it
+# Where a PNG may say how it is turned; Pillow decodes one that does not, to look behind its pixels.
+_PNG_EXIF = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
 _NO_DECODER = {b"ftypheic": "HEIC", b"ftypheix": "HEIC", b"ftypmif1": "HEIC", b"ftyphevc": "HEIC",
                b"JXL \r\n\x87\n": "JPEG XL"}  # fmt: skip
 
@@ -69,7 +71,7 @@ def read_header(data: bytes, most_pixels: int) -> PhotoHeader:
                 if width * height > most_pixels:
                     raise DroppedError("too many pixels")
                 jpeg = picture.format in ("JPEG", "MPO") and picture.mode in ("L", "RGB")
-                orientation = _orientation(picture)
+                orientation = _orientation(picture, data)
                 if orientation in _TURNED:
                     height, width = width, height
                 plain = jpeg and orientation == 1 and not changes_colours(picture)
@@ -166,7 +168,9 @@ def _turn(image: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
-def _orientation(picture: Image.Image) -> int:
+def _orientation(picture: Image.Image, data: bytes) -> int:
+    if picture.format == "PNG" and not any(name in data for name in _PNG_EXIF):
+        return 1
     try:
         found = picture.getexif().get(_ORIENTATION, 1)
     # Damaged EXIF makes Pillow raise nearly anything, and says nothing of the picture.

@@ -9,7 +9,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from rba.data.build import DroppedError
 from rba.data.photo_lists import Photo
@@ -109,6 +109,29 @@ def test_exif_rotation_is_applied(load, tmp_path, orientation, longest):
     assert (made.members["jpg"] == data) == (orientation == 1 and longest > 120)
     wanted = cv2.resize(upright, record.image.shape[1::-1], interpolation=cv2.INTER_AREA)
     assert np.abs(record.image.astype(int) - wanted).mean() < 4
+
+
+@pytest.mark.parametrize("place", ["eXIf", "before", "behind", "nowhere"])
+def test_a_png_is_turned_by_whatever_says_so_and_decoded_once(load, place, monkeypatch):
+    exif, words = Image.Exif(), PngImagePlugin.PngInfo()
+    exif[0x0112] = 6
+    if place in ("before", "behind"):  # the pixels
+        words.add_itxt("XML:com.adobe.xmp", '<x tiff:Orientation="6"/>')
+    data = encoded(PICTURE, "PNG", pnginfo=words, **({"exif": exif} if place == "eXIf" else {}))
+    if place == "behind":
+        start, end = data.index(b"iTXt") - 4, data.index(b"IDAT") - 4
+        data = data[:start] + data[end:-12] + data[start:end] + data[-12:]
+    decoded, usual = [], PngImagePlugin.PngImageFile.load_prepare
+
+    def prepare(picture):
+        decoded.append(picture)
+        usual(picture)
+
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load_prepare", prepare)
+    _, record = load(data)
+    turned = PICTURE if place == "nowhere" else np.rot90(PICTURE, -1)
+    assert np.abs(record.image.astype(int) - turned).mean() < 4
+    assert len(decoded) == 1 or place != "nowhere"
 
 
 def swapped_profile():
