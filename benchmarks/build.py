@@ -1,17 +1,18 @@
 """How fast photos become alignment shards, against a loop that does nothing but the codec's work.
 
-python benchmarks/build.py [--images DIR] [--count 20]
+python benchmarks/build.py [--images DIR] [--count 20] [--rounds 5]
 
 The bare loop reads, decodes, resizes by area and encodes with OpenCV, one thread. The builder does
-the same with one worker, and judges, hashes, searches duplicates and writes shards. Both are timed
-in processor seconds, so that other work on the machine matters little. Without ``--images`` the
-photos are mosaics of those inside the scikit-image wheel, of several sizes: larger than the bound
+the same with one worker, and judges, hashes, searches duplicates and writes shards. Both take turns
+and are timed in processor seconds, so that other work on the machine matters little. Without
+``--images`` the photos are mosaics of those inside the scikit-image wheel: larger than the bound
 of 1,024 pixels, so that all are encoded anew, and smaller, so that all are stored as they are.
 """
 
 import argparse
 import contextlib
 import io
+import os
 import tempfile
 import time
 from collections import defaultdict
@@ -24,6 +25,7 @@ import cv2
 import numpy as np
 import simplejpeg
 import skimage.data
+from turns import keep, rates, show, take_turns
 
 from rba.batch import Mode
 from rba.data import photo_decode, photos
@@ -65,9 +67,8 @@ def make_photos(folder: Path, count: int, width: int) -> None:
         cv2.imwrite(str(folder / f"{number:04d}.jpg"), picture[..., ::-1], quality)
 
 
-def bare_loop(paths: Sequence[Path]) -> float:
-    """Return the processor seconds of reading, decoding, resizing and encoding alone."""
-    started = time.process_time()
+def bare_loop(paths: Sequence[Path]) -> None:
+    """Read, decode, resize and encode alone."""
     for path in paths:
         image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
         assert image is not None
@@ -75,11 +76,10 @@ def bare_loop(paths: Sequence[Path]) -> float:
         if scale < 1:
             image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    return time.process_time() - started
 
 
-def build(images: Path, out: Path) -> float:
-    """Return the processor seconds of the builder with one worker."""
+def build(images: Path, out: Path) -> None:
+    """Build shards with one worker."""
     found = list_photos(str(images))
     limits = photos.PhotoLimits(
         longest_side=LONGEST, shortest_side=16, quality=QUALITY, min_sharpness=1, min_contrast=1
@@ -87,9 +87,7 @@ def build(images: Path, out: Path) -> float:
     job = BuildJob(kind=Mode.ALIGNMENT, settings={}, near_distance=6, workers=1, overwrite=True)
     loader = photos.PhotoLoader(found.root, limits)
     with contextlib.redirect_stdout(io.StringIO()):
-        started = time.process_time()
         build_shards(found, loader, str(out), job)
-        return time.process_time() - started
 
 
 @contextlib.contextmanager
@@ -114,22 +112,22 @@ def _timed(function: Callable[..., Any], name: str, spent: dict[str, float]) -> 
     return run
 
 
-def report(title: str, images: Path, out: Path) -> None:
-    """Measure one folder, alternating, and print the best of each."""
+def report(images: Path, out: Path, rounds: int) -> dict[str, Any]:
+    """Measure one folder: rates in turns, then the share of each of the builder's steps."""
     paths = sorted(path for path in images.rglob("*.jpg"))
-    bare, ours = float("inf"), float("inf")
-    for _ in range(3):
-        bare, ours = min(bare, bare_loop(paths)), min(ours, build(images, out))
+    loops = {"ours": lambda: build(images, out), "bare": lambda: bare_loop(paths)}
+    found = rates(take_turns(loops, rounds), len(paths))
+    show(f"{len(paths)} JPEGs of {images.name}", found, "images/s")
     spent: dict[str, float] = defaultdict(float)
+    started = time.process_time()
     with measured(spent):
-        total = build(images, out)
-    print(f"\n{title}: {len(paths)} JPEGs")
-    print(f"  bare loop {len(paths) / bare:8.1f} images a second of one core")
-    print(f"  builder   {len(paths) / ours:8.1f} images a second of one core")
-    print(f"  ratio     {bare / ours:8.2f}")
-    for name, _, _ in STEPS:
-        print(f"  {name:<20}{spent[name] / total:6.1%}")
-    print(f"  {'other':<20}{1 - sum(spent.values()) / total:6.1%}")
+        build(images, out)
+    total = time.process_time() - started
+    shares = {name: spent[name] / total for name, _, _ in STEPS}
+    shares["other"] = 1 - sum(shares.values())
+    print("  " + ", ".join(f"{name} {share:.1%}" for name, share in shares.items()))
+    megapixels = sum(np.prod(cv2.imread(str(path)).shape[:2]) for path in paths) / len(paths) / 1e6
+    return {"photos": len(paths), "megapixels": float(megapixels), **found, "shares": shares}
 
 
 def main() -> None:
@@ -137,18 +135,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="alignment shards against a bare loop")
     parser.add_argument("--images", type=Path, help="a folder of JPEGs instead of mosaics")
     parser.add_argument("--count", type=int, default=20, help="number of the largest mosaics")
-    arguments = parser.parse_args()
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args()
     cv2.setNumThreads(1)
+    load = os.getloadavg()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if arguments.images is not None:
-            report(str(arguments.images), arguments.images, folder / "out")
+        if args.images is not None:
+            report(args.images, folder / "out", args.rounds)
             return
+        cases = []
         for width in WIDTHS:
-            images = folder / str(width)
+            images = folder / f"{width} pixels"
             images.mkdir()
-            make_photos(images, arguments.count * 3000 // width, width)
-            report(f"{width} pixels wide", images, folder / "out")
+            make_photos(images, args.count * 3000 // width, width)
+            cases.append({"width": width, **report(images, folder / "out", args.rounds)})
+    facts = {"longest_side": LONGEST, "quality": QUALITY, "rounds": args.rounds, "cases": cases}
+    keep("build", facts, load, "python benchmarks/build.py")
 
 
 if __name__ == "__main__":
