@@ -1,16 +1,20 @@
 """What a shard set costs by its size, and the order by the number of its samples, in own processes.
 
-python benchmarks/loader_scale.py open FOLDER | order SAMPLES
+python benchmarks/loader_scale.py growth | open FOLDER | order SAMPLES
 
 Sets of many shards are hard links to one tar of tiny pictures under a made-up manifest; the order
-and the manifest of 100 million samples have no files at all. Prints one line of JSON.
+and the manifest of 100 million samples have no files at all. ``growth`` measures many sizes by the
+processor's time, which grows without what else the machine does, and writes curves; the others
+print one line of JSON, by the clock.
 """
 
 import json
+import os
 import re
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +23,19 @@ from typing import Any
 import numpy as np
 
 _SAMPLES_PER_SHARD = 1000
+_SHARDS = (10, 40, 160, 640, 2560, 10240)
+_SAMPLES = tuple(10**6 * 4**k for k in range(6))
+_CURVES = {  # case and figure: title, size, cost
+    ("open", "open_seconds"): ("Opening a set", "shards", "s of processor"),
+    ("open", "read_microseconds"): ("Reading one sample", "shards", "us of processor"),
+    ("order", "manifest_seconds"): ("Reading a manifest", "samples", "s of processor"),
+    ("order", "order_seconds"): ("Making the order", "samples", "s of processor"),
+    ("order", "epoch_1000_seconds"): ("First place of epoch 1000", "samples", "s of processor"),
+    ("order", "batch_of_192_seconds"): ("Places of a batch of 192", "samples", "s of processor"),
+    ("order", "mib"): ("Memory of manifest and order", "samples", "MiB"),
+}
+_REPEATS = 3  # medians
+_clock = time.perf_counter
 
 
 def measured(*arguments: str) -> dict[str, float]:
@@ -26,6 +43,35 @@ def measured(*arguments: str) -> dict[str, float]:
     command = [sys.executable, __file__, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
+
+
+def grow() -> None:
+    """Measure sets of many shards and orders of many samples; write and print the curves."""
+    from growth import keep_growth
+    from loader import machine
+    from loader_shards import link_shards, write_shards
+
+    from rba.batch import Mode
+
+    where = {**machine(), "load": os.getloadavg()}
+    found: dict[str, list[tuple[int, dict[str, float]]]] = {"open": [], "order": []}
+    with tempfile.TemporaryDirectory() as name:
+        source = write_shards(Path(name) / "one", Mode.ALIGNMENT, 16, _SAMPLES_PER_SHARD, 1)
+        for count in _SHARDS:
+            made = str(link_shards(source, Path(name) / str(count), count))
+            found["open"].append((count, _median("open", made)))
+    for count in _SAMPLES:
+        found["order"].append((count, _median("order", str(count))))
+    for (case, figure), (title, size, cost) in _CURVES.items():
+        points = [(count, row[figure]) for count, row in found[case]]
+        command = "python benchmarks/loader_scale.py growth"
+        fitted = keep_growth(title, points, size=size, cost=cost, command=command, machine=where)
+        print(f"{title:<30}{fitted}  " + ", ".join(f"{x:g}: {y:.4g}" for x, y in points))
+
+
+def _median(case: str, argument: str) -> dict[str, float]:
+    rows = [measured(case, argument, "processor") for _ in range(_REPEATS)]
+    return {name: float(np.median([row[name] for row in rows])) for name in rows[0]}
 
 
 def opening(folder: str) -> dict[str, float]:
@@ -96,9 +142,9 @@ def _manifest(count: int) -> bytes:
 
 
 def _timed(function: Callable[[], Any]) -> tuple[Any, float]:
-    started = time.perf_counter()
+    started = _clock()
     result = function()
-    return result, time.perf_counter() - started
+    return result, _clock() - started
 
 
 def _resident() -> int:
@@ -114,5 +160,10 @@ def _peak() -> int:
 
 
 if __name__ == "__main__":
-    case, argument = sys.argv[1:]
-    print(json.dumps(opening(argument) if case == "open" else ordering(int(argument))))
+    case, *rest = sys.argv[1:]
+    if rest[1:] == ["processor"]:
+        _clock = time.process_time
+    if case == "growth":
+        grow()
+    else:
+        print(json.dumps(opening(rest[0]) if case == "open" else ordering(int(rest[0]))))
