@@ -126,10 +126,22 @@ def alignment_condition(
     *,
     show_artifact: bool = False,
 ) -> Condition:
-    """Return the condition of the alignment stage: the complete reference embedded."""
+    """Return the condition of the alignment stage: the complete reference embedded.
+
+    Where all examples show one defect, each with another reference, it is encoded once.
+    """
     device, dtype = network_placement(network)
     tokens = network.embed_references(reference.to(device, dtype))
-    return make_condition(network, image, artifact_mask, tokens, show_artifact=show_artifact)
+    same = all(bool((given == given[:1]).all()) for given in (image, artifact_mask))
+    shown = slice(1 if same else len(image))
+    condition = make_condition(
+        network, image[shown], artifact_mask[shown], tokens, show_artifact=show_artifact
+    )
+    return dataclasses.replace(
+        condition,
+        latent_mask=condition.latent_mask.expand(len(image), -1, -1, -1),
+        masked_latents=condition.masked_latents.expand(len(image), -1, -1, -1),
+    )
 
 
 def walk_attention(

@@ -146,6 +146,35 @@ def test_stops_at_the_wanted_layer_which_alone_computes_probabilities(
     assert computed == [network.cross_attention_layers()[9][1]]
 
 
+def test_one_defect_on_several_references_is_encoded_once(
+    network: RefinementNetwork,
+    scheduler: Any,
+    inputs: dict[str, Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = {name: given[:1] for name, given in inputs.items()}
+    second = first | {"reference": inputs["reference"][1:]}
+    alone = [
+        align(network, scheduler, **given, noise=KeyedNoise(3, (0,)), settings=SETTINGS)
+        for given in (first, second)
+    ]
+    encoded: list[int] = []
+    original = network.encode_images
+
+    def counted(images: Tensor) -> Tensor:
+        encoded.append(len(images))
+        return original(images)
+
+    monkeypatch.setattr(network, "encode_images", counted)
+    both = {name: torch.cat([first[name], second[name]]) for name in first}
+    noise = KeyedNoise(3, (0, 0))
+    maps = align(network, scheduler, **both, noise=noise, settings=SETTINGS)
+    assert encoded == [1]
+    torch.testing.assert_close(maps, torch.cat(alone))
+    align(network, scheduler, **inputs, noise=NOISE, settings=SETTINGS)
+    assert encoded == [1, 2]
+
+
 def test_mean_over_cells_and_noises(
     network: RefinementNetwork, scheduler: Any, inputs: dict[str, Tensor]
 ) -> None:
