@@ -184,8 +184,8 @@ def _open(path: str | Path | BinaryIO, *, keep_labels: bool = False) -> Image.Im
     """Decode a file, upright, in one of `_MODES`, in sRGB unless it holds labels."""
     try:
         with Image.open(path) as picture:
-            picture.load()
-            return _upright(picture, keep_labels=keep_labels)
+            ImageOps.exif_transpose(picture, in_place=True)  # it is ours: no copy, 4 bytes a pixel
+            return _in_eight_bits(picture, keep_labels=keep_labels)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; give the path of an image") from None
     except IsADirectoryError:
@@ -196,7 +196,11 @@ def _open(path: str | Path | BinaryIO, *, keep_labels: bool = False) -> Image.Im
 
 
 def _upright(picture: Image.Image, *, keep_labels: bool) -> Image.Image:
-    upright = _to_eight_bits(ImageOps.exif_transpose(picture), keep_labels=keep_labels)
+    return _in_eight_bits(ImageOps.exif_transpose(picture), keep_labels=keep_labels)
+
+
+def _in_eight_bits(picture: Image.Image, *, keep_labels: bool) -> Image.Image:
+    upright = _to_eight_bits(picture, keep_labels=keep_labels)
     if not keep_labels:
         upright = to_srgb(upright)
     return upright if upright.mode in _MODES else upright.convert("RGB")
@@ -215,7 +219,7 @@ def _shown(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
 def _colours_and_alpha(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
     """Return HxWx3 uint8 colours as stored, and HxW uint8 alpha where the picture has one."""
     if "A" not in picture.getbands() and "transparency" not in picture.info:
-        return np.asarray(picture.convert("RGB")), None
+        return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB")), None
     rgba = np.asarray(picture.convert("RGBA"))
     return rgba[..., :3], rgba[..., 3]
 
