@@ -244,11 +244,12 @@ def sample(
 @contextlib.contextmanager
 def evaluating(network: nn.Module) -> Generator[None]:
     """Switch to evaluation mode without gradients; every module's own mode comes back on exit."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
+    training = [module for module in network.modules() if module.training]
+    for module in training:  # of a network in use none: `eval` would set all of a thousand anew
+        module.training = False
     try:
         with torch.no_grad():
             yield
     finally:
-        for module, training in modes:
-            module.training = training
+        for module in training:
+            module.training = True
