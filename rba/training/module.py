@@ -28,7 +28,7 @@ from rba.training.loss import (
     sample_losses,
 )
 from rba.training.loss_meter import LossMeter
-from rba.training.optim import parameter_groups, warmup_then_constant
+from rba.training.optim import lay_out_moments, parameter_groups, warmup_then_constant
 from rba.training.sharding import shard_network
 from rba.training.validation import ValidationMeters, ValidationSettings, correspondence_maps
 
@@ -118,6 +118,10 @@ class RefineByAlignModule(LightningModule):
             self._make_optimizer(groups)
         except (RuntimeError, TypeError, ValueError) as error:
             raise InputError(f"optimizer.factory: {error}") from error
+
+    def on_train_start(self) -> None:
+        """Put right what a checkpoint brought."""
+        lay_out_moments(self.optimizers(use_pl_optimizer=False))  # pyright: ignore
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the mean weighted loss of a batch; means by mode go to the meter."""

@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -60,6 +61,19 @@ def warmup_then_constant(optimizer: Optimizer, warmup_steps: int) -> LambdaLR:
         return min(1.0, (step + 1) / (warmup_steps + 1))
 
     return LambdaLR(optimizer, factor)
+
+
+def lay_out_moments(optimizer: Optimizer) -> None:
+    """Let moments lie in memory as their weights do, where a checkpoint brought them otherwise.
+
+    A fused kernel walks through both in memory's order; on a CPU it does not look whether that is
+    the same. A run that has channels last may go on without, and the other way round.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            same_shape = isinstance(value, Tensor) and value.shape == parameter.shape
+            if same_shape and value.stride() != parameter.stride():
+                state[name] = torch.empty_like(parameter.detach(), dtype=value.dtype).copy_(value)
 
 
 def count_parameters(module: nn.Module) -> tuple[int, int]:

@@ -5,7 +5,12 @@ import torch
 
 from rba.errors import InputError
 from rba.models.network import RefinementNetwork
-from rba.training.optim import count_parameters, parameter_groups, warmup_then_constant
+from rba.training.optim import (
+    count_parameters,
+    lay_out_moments,
+    parameter_groups,
+    warmup_then_constant,
+)
 
 RATES = {"connector": 4e-5, "unet": 1e-5, "encoder": 2e-5}
 
@@ -47,3 +52,21 @@ def test_counts_of_all_and_trained_parameters() -> None:
     module = torch.nn.Linear(3, 2)
     module.bias.requires_grad_(False)
     assert count_parameters(module) == (8, 6)
+
+
+def test_moments_follow_how_weights_lie_in_memory() -> None:
+    def trained(moments: torch.memory_format) -> torch.Tensor:
+        torch.manual_seed(0)
+        weight = torch.nn.Parameter(torch.randn(4, 8, 3, 3))
+        optimizer = torch.optim.AdamW([weight], 0.1, fused=True)
+        for _ in range(2):
+            weight.grad = torch.randn(4, 8, 3, 3)
+            optimizer.step()
+            state = optimizer.state[weight]  # as a checkpoint with the other setting brings it
+            for name in ("exp_avg", "exp_avg_sq"):
+                state[name] = state[name].to(memory_format=moments)
+            lay_out_moments(optimizer)
+            assert state["exp_avg"].stride() == weight.stride()
+        return weight.detach()
+
+    assert torch.equal(trained(torch.channels_last), trained(torch.contiguous_format))

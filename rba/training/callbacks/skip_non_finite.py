@@ -16,6 +16,7 @@ from rba.training.host_copy import HostCopy
 from rba.training.step_lines import append_line, drop_lines_from
 
 _log = logging.getLogger(__name__)
+_DEVICES = ("cpu", "cuda")  # whose fused kernels are known to look at ``found_inf``
 
 
 class _Update(NamedTuple):
@@ -37,10 +38,10 @@ class SkipNonFinite(Callback):
     ``{"skipped", "in_a_row"}``. The norm of the gradients, before clipping, becomes the module's
     ``gradient_norm``, and its ``update_done`` 0 or 1.
 
-    A fused Adam or AdamW leaves the update out by itself, on the device, and the host learns of it
-    a step later, or before a save or a validation: nothing waits, and the run ends one step after
-    the last of too many. For other optimisers the host waits, each step, and drops the gradients;
-    the run ends before the update.
+    A fused Adam or AdamW on a GPU or CPU leaves the update out by itself, on the device, and the
+    host learns of it a step later, or before a save or a validation: nothing waits, and the run
+    ends one step after the last of too many. For others the host waits, each step, and drops the
+    gradients; the run ends before the update.
 
     Belongs before the callbacks that save: what a run that ends here had learnt is saved.
 
@@ -179,7 +180,11 @@ def _leaves_out(optimizer: torch.optim.Optimizer) -> bool:
     A fused SGD would take what lies in its memory for its momentum after a first step left out.
     """
     fused = getattr(optimizer, "_step_supports_amp_scaling", False)
-    return fused and isinstance(optimizer, (torch.optim.Adam, torch.optim.AdamW))
+    return (
+        fused
+        and isinstance(optimizer, (torch.optim.Adam, torch.optim.AdamW))
+        and all(group["params"][0].device.type in _DEVICES for group in optimizer.param_groups)
+    )
 
 
 def _gradient_norm(optimizer: torch.optim.Optimizer) -> Tensor:
