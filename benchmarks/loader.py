@@ -75,11 +75,11 @@ def measure_loader(
     first = time.perf_counter() - started
     for _ in range(workers):  # each worker has brought one
         next(batches)
-    clock, processor, count = time.perf_counter(), _processor_seconds(), 0
+    clock, processor, count = time.perf_counter(), processor_seconds(), 0
     while time.perf_counter() - clock < seconds or count % max(workers, 1):
         count += len(next(batches)) // BATCH
     rate = count * BATCH / (time.perf_counter() - clock)
-    by_processor = count * BATCH / (_processor_seconds() - processor)
+    by_processor = count * BATCH / (processor_seconds() - processor)
     memory = _memory()
     del batches
     gc.collect()  # ends the workers
@@ -177,7 +177,7 @@ def _processes() -> list[int]:
     return [os.getpid(), *(child.pid for child in multiprocessing.active_children() if child.pid)]
 
 
-def _processor_seconds() -> float:
+def processor_seconds() -> float:
     """Return what this process and its workers have computed for."""
     ticks = 0
     for process in _processes():

@@ -14,11 +14,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from rba.geometry import mask_to_latent
 from rba.models.encoder import patch_tokens
 
+_COPIES = ("_to_copy", "copy_")
 _SPOKEN = ("item", "_local_scalar_dense", "nonzero", "is_nonzero", "equal")
 
 
 class Waits(TorchDispatchMode):
-    """Counts operations that need a number from the device at once, by the line that asks."""
+    """Counts what lets the host wait for the device, by the line of ours that asks.
+
+    Numbers that are asked for, and copies between host and device that were not told to go on
+    behind the host's back. The latter show on a GPU alone; for machines without one,
+    `tests/training/test_no_waits.py` runs a step on torch's meta device.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,13 +32,21 @@ class Waits(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Look at one operation."""
-        if func.overloadpacket.__name__ in _SPOKEN:
+        result = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
+        if name in _SPOKEN or (name in _COPIES and _is_blocking(args, kwargs or {}, result)):
             # The optimiser's own, without a frame of ours, read the count of steps, which lies on
             # the host on every device.
             frames = [f for f in traceback.extract_stack() if "/rba/" in f.filename]
             if frames:
                 self.places[f"{Path(frames[-1].filename).name}:{frames[-1].name}"] += 1
-        return func(*args, **(kwargs or {}))
+        return result
+
+
+def _is_blocking(args: Any, kwargs: dict[str, Any], result: Any) -> bool:
+    """Return whether a copy goes from one device to another and the host waits for it."""
+    devices = {t.device.type for t in (*args, result) if isinstance(t, torch.Tensor)}
+    return len(devices) > 1 and not (kwargs.get("non_blocking") or (len(args) > 2 and args[2]))
 
 
 class Reference:

@@ -4,7 +4,7 @@ python benchmarks/training_step.py [--scale tiny|paper] [--device cpu|cuda] [--r
 
 One process, two copies of one network of random weights, strictly alternating steps on the same
 made-up batches. Ours goes through the trainer, module and callbacks that `train.py` uses: loss,
-optimiser, clipping, skipped updates, average. The reference encodes masked and clean image one
+fused AdamW, clipping, skipped updates, average. The reference encodes masked and clean image one
 after the other, takes noise and timesteps from torch's generator, then `mse_loss`,
 `clip_grad_norm_`, AdamW, a constant schedule and diffusers' `EMAModel`, at the settings that those
 examples have by default. It gets floats that are ready; ours turns the bytes of its loader into
@@ -15,8 +15,8 @@ for the process.
 
 Time is the processor's on a CPU (a shared machine's clock tells of others), the clock on a GPU.
 "Step" is `training_step`, backward, optimiser and average; "loop" is all from one batch to the
-next, Lightning and every callback included. Waits: operations by which a step of ours asks the
-device for a number, so that the host stands still, counted by the function that asks.
+next, Lightning and every callback included. Waits: what lets the host stand still for the device
+in a step of ours, counted by the function that asks.
 """
 
 import argparse
@@ -145,7 +145,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     batches = [next(stream) for _ in range(4)]
     ready = [floats(batch) for batch in batches]
     beside = Beside(lambda step: reference.step(ready[step % 4]), clock_of(args.device))
-    wanted = ("speed", "skip_non_finite", "ema")
+    wanted = ("speed", "skip_non_finite", "ema", "preemption")
     args.scratch.mkdir(parents=True, exist_ok=True)
     config.callbacks.skip_non_finite.path = str(args.scratch / "non_finite.jsonl")
     trainer = make_trainer(
