@@ -1,9 +1,12 @@
 """Networks with random weights and pictures of noise for `inference.py`."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from diffusers import DDIMScheduler
 from torch import Tensor
+from training_scales import SCALES
 
 from rba.case import Case
 from rba.inference.align import AlignmentSettings
@@ -16,11 +19,11 @@ from rba.settings.parts import build
 LAYER = 9  # l* of the paper
 
 
-def make_network(scale: str) -> tuple[RefinementNetwork, int]:
-    """Return a network with random weights, and its image size."""
-    torch.manual_seed(0)
+def model_config(scale: str) -> Any:
+    """Return the configuration of a model with random weights."""
     overrides = {
         "tiny": ["experiment=tiny"],
+        "small": ["experiment=paper", "model.network.encoder.source=null", *SCALES["tiny"][1]],
         "sd15": ["experiment=paper", "model.network.encoder.source=null"],
     }[scale]
     config = compose_config(
@@ -32,18 +35,26 @@ def make_network(scale: str) -> tuple[RefinementNetwork, int]:
             network[part].source = None
     if "shared_start" in network:
         network.shared_start = False
-    return build(network).eval(), int(config.model.image_size)
+    return config.model
+
+
+def make_network(scale: str) -> tuple[RefinementNetwork, int]:
+    """Return a network with random weights, and its image size."""
+    torch.manual_seed(0)
+    config = model_config(scale)
+    return build(config.network).eval(), int(config.image_size)
 
 
 class Scene:
-    """A network, its schedule, and cases of noise."""
+    """A network, its schedule, and cases of noise; on a GPU, or ``halved``, in bfloat16."""
 
-    def __init__(self, scale: str, device: str) -> None:
+    def __init__(self, scale: str, device: str, *, halved: bool = False) -> None:
         network, self.size = make_network(scale)
         self.dear = scale == "sd15" and device == "cpu"  # a forward takes many seconds
         self.batch, self.grid_steps = (2, 2) if self.dear else (4, 4)
         self.device = torch.device(device)
-        dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
+        halved |= self.device.type == "cuda"
+        dtype = torch.bfloat16 if halved else torch.float32
         self.network = network.to(self.device, dtype)
         self.scheduler = DDIMScheduler(beta_schedule="scaled_linear", timestep_spacing="trailing")
         self.rng = np.random.default_rng(0)
