@@ -16,7 +16,9 @@ for the process.
 Time is the processor's on a CPU (a shared machine's clock tells of others), the clock on a GPU.
 "Step" is `training_step`, backward, optimiser and average; "loop" is all from one batch to the
 next, Lightning and every callback included. Waits: what lets the host stand still for the device
-in a step of ours, counted by the function that asks.
+in a step of ours, counted by the function that asks. Utilisation: the counted operations of the
+network's matrices and convolutions, forward and backward, over those that one large matrix product
+of the same precision does in the time of the loop; "largest" is what a profiled step spends it on.
 """
 
 import argparse
@@ -40,9 +42,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 from lightning.pytorch import Callback
 from torch.utils.data import DataLoader
-from torch.utils.flop_counter import FlopCounterMode
 from training_reference import Reference, Waits
 from training_scales import SCALES, Stream
+from utilisation import count_flops, largest, make_profile, matrix_rate
 
 from rba.batch import Batch
 from rba.settings import build, compose_config, plain, without_sources
@@ -50,14 +52,16 @@ from rba.training.module import RefineByAlignModule
 from rba.training.run import make_trainer
 
 WARM_UP = 4  # steps that are not timed
+EXTRA = 2  # nor are those at the end: one profiled, one whose waits are counted
 RESULTS = Path(__file__).parent / "results" / "training_step.json"
 
 
 class Beside(Callback):
     """After each step of ours, one of the reference; the clocks of both."""
 
-    def __init__(self, reference: Callable[[int], None], clock: Callable[[], float]) -> None:
-        self.reference, self.clock = reference, clock
+    def __init__(self, reference: Callable[[int], None], device: str) -> None:
+        self.reference, self.clock = reference, clock_of(device)
+        self.profile = make_profile(device)
         self.loop: list[float] = []
         self.theirs: list[float] = []
         self.steps: list[float] = []
@@ -72,8 +76,10 @@ class Beside(Callback):
     def on_train_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Start the step's clock; in the last step count waits instead."""
+        """Start the step's clock; in the last steps profile and count waits instead."""
         del pl_module, batch, batch_idx
+        if trainer.global_step == trainer.max_steps - 2:
+            self.profile.__enter__()
         if trainer.global_step == trainer.max_steps - 1:
             self._mode = Waits()
             self._mode.__enter__()
@@ -87,6 +93,8 @@ class Beside(Callback):
         if self._mode is not None:
             self._mode.__exit__(None, None, None)
             self.waits = self._mode.places
+        elif trainer.global_step == trainer.max_steps - 1:  # the step before it has ended
+            self.profile.__exit__(None, None, None)
         ended = self.clock()
         self.loop.append(ended - self._last)
         self.steps.append(ended - self._begun)
@@ -144,7 +152,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     stream = iter(Stream(config.model.image_size, config.model.reference_size, size))
     batches = [next(stream) for _ in range(4)]
     ready = [floats(batch) for batch in batches]
-    beside = Beside(lambda step: reference.step(ready[step % 4]), clock_of(args.device))
+    beside = Beside(lambda step: reference.step(ready[step % 4]), args.device)
     wanted = ("speed", "skip_non_finite", "ema", "preemption")
     args.scratch.mkdir(parents=True, exist_ok=True)
     config.callbacks.skip_non_finite.path = str(args.scratch / "non_finite.jsonl")
@@ -152,14 +160,19 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         plain(config.trainer) | {"enable_progress_bar": False, "limit_val_batches": 0},
         callbacks=[*(build(config.callbacks[name]) for name in wanted), beside],
         loggers=[],
-        max_steps=args.rounds + WARM_UP + 1,
-        validate_every_n_steps=args.rounds + WARM_UP + 1,
+        max_steps=args.rounds + WARM_UP + EXTRA,
+        validate_every_n_steps=args.rounds + WARM_UP + EXTRA,
         accumulation=1,
         samples_file=None,
     )
-    loader = DataLoader(Again(batches, args.rounds + WARM_UP + 1), batch_size=None)
+    loader = DataLoader(Again(batches, args.rounds + WARM_UP + EXTRA), batch_size=None)
     trainer.fit(module, loader)
-    return figures(args, beside, size) | {"flops": count_flops(reference, ready[0])}
+    measured = figures(args, beside, size)
+    measured["flops"] = count_flops(lambda: reference.step(ready[0]))
+    dtype = torch.bfloat16 if "bf16" in str(config.trainer.precision) else torch.float32
+    rate = matrix_rate(args.device, dtype)
+    used = measured["flops"] / measured["loop_seconds"]["median"] / rate
+    return measured | {"matrix_rate": rate, "utilisation": used}
 
 
 class Again(torch.utils.data.IterableDataset[Batch]):
@@ -173,15 +186,8 @@ class Again(torch.utils.data.IterableDataset[Batch]):
         return (self.batches[step % len(self.batches)] for step in range(self.count))
 
 
-def count_flops(reference: Reference, batch: dict[str, torch.Tensor]) -> float:
-    """Return the counted floating-point operations of one step, matrices and convolutions."""
-    with FlopCounterMode(display=False) as counter:
-        reference.step(batch)
-    return float(counter.get_total_flops())
-
-
 def figures(args: argparse.Namespace, beside: Beside, size: int) -> dict[str, Any]:
-    """Return medians and spread; the last step counted waits, so it is not timed."""
+    """Return medians and spread of the steps that are timed."""
     kept = slice(WARM_UP, WARM_UP + args.rounds)
     loop, step, theirs = beside.loop[kept], beside.steps[kept], beside.theirs[kept]
     return {
@@ -193,6 +199,7 @@ def figures(args: argparse.Namespace, beside: Beside, size: int) -> dict[str, An
         "step_seconds": _spread(step),
         "loop_seconds": _spread(loop),
         "waits_in_a_step": dict(beside.waits),
+        "largest": largest(beside.profile, args.device),
     }
 
 
@@ -223,6 +230,9 @@ def main() -> None:
               f"({spread['quarter']:.3f}-{spread['three_quarters']:.3f})")  # fmt: skip
     rate = measured["batch"] / measured["loop_seconds"]["median"]
     print(f"{rate:.2f} samples/s, {measured['flops'] / 1e9:.2f} GFLOP a step")
+    print(f"{measured['utilisation']:.2f} of {measured['matrix_rate'] / 1e9:.1f} GFLOP/s")
+    for row in measured["largest"][:8]:
+        print(f"  {row['share']:6.1%} {row['calls']:6d} calls  {row['operation']}")
     print(f"waits of a step: {measured['waits_in_a_step']}")
     machine = {
         "processor": platform.processor() or platform.machine(),
