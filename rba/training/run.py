@@ -201,17 +201,18 @@ def describe(
         name: f"{total:,} parameters, {f'{trained:,} trained' if trained else 'frozen'}"
         for name, (total, trained) in count_parts(outline.network).items()
     }
-    memory = memory_estimate(outline.network, MemorySettings.of(config, num_devices))
+    accumulation = data.accumulation(num_devices)
+    settings = MemorySettings.of(config, num_devices, accumulation)
     return report(
         {
             "run": f"{config['runs_folder']}/{config['run_name']}",
             "starts from": str(start or config["init_from"] or "step 0"),
             **({"changed": {c.setting: f"{c.old} -> {c.new}" for c in changes}} if changes else {}),
             "optimiser steps": config["max_steps"],
-            "batch": batch_arithmetic(config, num_devices, data.accumulation(num_devices)),
+            "batch": batch_arithmetic(config, num_devices, accumulation),
             "parts": parts,
             "data": data.describe(),
-            "memory a device, estimated GiB": memory,
+            "memory a device, estimated GiB": memory_estimate(outline, settings),
         }
     )
 

@@ -297,3 +297,18 @@ def test_its_description_is_plain_and_names_every_part(network: RefinementNetwor
     assert description["unet"]["config"]["block_out_channels"] == [8, 8, 16, 16]
     assert description["encoder"]["config"]["hidden_size"] == 16
     assert not [key for part in description.values() for key in part["config"] if key[0] == "_"]
+
+
+def test_many_pictures_go_through_the_autoencoder_in_turns(
+    parts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, images, calls = RefinementNetwork(**parts, reference_size=32), references(5), []
+    whole = network.encode_images(images)
+    encode = network.autoencoder.encode
+    network.autoencoder.encode = lambda x: (calls.append(len(x)), encode(x))[1]
+    monkeypatch.setattr("rba.models.network._PIXELS_AT_ONCE", 2 * 32 * 32 + 1)
+    torch.testing.assert_close(network.encode_images(images), whole)
+    assert calls == [2, 2, 1]
+    monkeypatch.setattr("rba.models.network._PIXELS_AT_ONCE", 1)
+    torch.testing.assert_close(network.encode_images(images), whole)
+    assert calls[3:] == [1] * 5

@@ -76,8 +76,13 @@ loss = module.training_step(batch, 0)
 loss.backward()
 stepped = peak()
 shapes = on_meta(lambda: build(without_sources(config.model.network)))
+outline = RefineByAlignModule(
+    shapes, module.scheduler, module.objective, optimizer=build(config.optimizer.factory),
+    learning_rates=plain(config.optimizer.learning_rates),
+)
 trained = [p for p in network.parameters() if p.requires_grad]
-facts |= {"estimate": memory_estimate(shapes, MemorySettings(image_size=side, per_device_batch=1))}
+settings = MemorySettings(image_size=side, per_device_batch=1, average=False, gpu=False)
+facts |= {"estimate": memory_estimate(outline, settings)}
 facts |= {
     "loss": float(loss), "stepped": stepped, "trained": sum(p.numel() for p in trained),
     "parameters": sum(p.numel() for p in network.parameters()),

@@ -74,9 +74,12 @@ class EMACallback(Callback):
         """Update once an optimiser step (accumulation calls this more often)."""
         before, self._last_step = self._last_step, trainer.global_step
         if self._last_step != before:
-            # Those that the optimiser moves: to look for them anew takes longer than to average.
-            parameters = self._beside([local_part(p) for p in self._shards])
-            self.ema.step(parameters, pl_module.update_done)  # pyright: ignore
+            self.update(pl_module.update_done)  # pyright: ignore
+
+    def update(self, done: Any = None) -> None:
+        """Average over the current weights; ``done`` as `DeviceAverage.step` takes it."""
+        # Those that the optimiser moves: to look for them anew takes longer than to average.
+        self.ema.step(self._beside([local_part(p) for p in self._shards]), done)
 
     def _beside(self, parameters: list[Any]) -> list[Any]:
         """Return the parameters where and as the average is; themselves, if they are so."""
