@@ -10,6 +10,7 @@ The exponent is the slope of log cost over log size by least squares; a fixed co
 import json
 import math
 import re
+import textwrap
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 
 RESULTS = Path(__file__).parent / "results" / "growth"
 PICTURE = Path(__file__).parents[1] / "docs" / "performance" / "growth.png"
-COLUMNS = 3
+COLUMNS = 4
 
 
 def fit_exponent(points: Sequence[tuple[float, float]]) -> dict[str, float]:
@@ -87,7 +88,8 @@ def draw(curves: Sequence[dict[str, Any]], path: Path) -> None:
     from matplotlib.figure import Figure
 
     rows = math.ceil(len(curves) / COLUMNS)
-    figure = Figure(figsize=(4 * COLUMNS, 3.1 * rows), layout="constrained")
+    figure = Figure(figsize=(3.6 * COLUMNS, 3.1 * rows), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.15)  # pyright: ignore
     FigureCanvasAgg(figure)
     for place, curve in enumerate(curves, 1):
         axes = figure.add_subplot(rows, COLUMNS, place)
@@ -95,14 +97,15 @@ def draw(curves: Sequence[dict[str, Any]], path: Path) -> None:
         linear = [costs[-1] * size / sizes[-1] for size in sizes]
         axes.loglog(sizes, linear, color="0.75", linestyle="--", label="linear")
         axes.loglog(sizes, costs, marker="o", color="tab:blue")
-        axes.set_title(
-            f"{curve['name']}: {curve['exponent']:.2f} (last {curve['last']:.2f})", fontsize=10
-        )
+        axes.set_ylim(min(costs) / 2, max(costs) * 2)
+        name = "\n".join(textwrap.wrap(curve["name"], 36))
+        fitted = f"exponent {curve['exponent']:.2f}, last two {curve['last']:.2f}"
+        axes.set_title(f"{name}\n{fitted}", fontsize=9)
         axes.set_xlabel(curve["size"], fontsize=9)
         axes.set_ylabel(curve["cost"], fontsize=9)
         axes.grid(alpha=0.3, which="both")
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=90)
+    figure.savefig(path, dpi=80)
 
 
 def _medians(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
