@@ -91,7 +91,7 @@ def estimate(cell: Mapping[str, Any]) -> dict[str, Any]:
     return memory_estimate(make_module(config, outline), settings)
 
 
-def measure(cell: Mapping[str, Any], scratch: Path) -> dict[str, float]:
+def measure(cell: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
     """Train some steps through the trainer and return what was held at most, GiB.
 
     Call it in a process of its own.
@@ -125,6 +125,7 @@ def measure(cell: Mapping[str, Any], scratch: Path) -> dict[str, float]:
         "tensors": torch.cuda.max_memory_allocated() / 2**30,
         "process": torch.cuda.max_memory_reserved() / 2**30,
         "device": (total - free) / 2**30,
+        "name": torch.cuda.get_device_name(),
     }
 
 
