@@ -40,7 +40,7 @@ CPU = {
 }
 DEAR = {
     "inference_sd15": "inference.py --scale sd15 --rounds 3",
-    "diffusers_sd15": "inference_diffusers.py --scale sd15 --rounds 3",
+    "diffusers_sd15": "inference_diffusers.py --scale sd15 --bf16 --rounds 2",
 }
 CUDA = {
     "step": "training_step.py --scale paper --batch 24 trainer.precision=bf16-mixed "
