@@ -1,5 +1,6 @@
 """The correspondence map of Algorithm 1: where the reference is that the artifact looks at."""
 
+import torch
 from torch import Tensor
 
 from rba.geometry import mask_to_queries, tokens_to_grid
@@ -71,4 +72,5 @@ def correspondence_map(probabilities: Tensor, shares: Tensor) -> Tensor:
     if shares.shape[0] != probabilities.shape[0]:
         raise ValueError(f"{shares.shape[0]} masks for {probabilities.shape[0]} attention maps")
     weights = shares.to(probabilities.device)[:, None]  # [B, 1, K]
-    return tokens_to_grid((weights @ probabilities.float())[:, 0])
+    with torch.autocast(weights.device.type, enabled=False):  # a training validates under one
+        return tokens_to_grid((weights @ probabilities.float())[:, 0])

@@ -52,6 +52,14 @@ def test_maps_sum_to_one_for_any_mask_and_size() -> None:
     torch.testing.assert_close(result.sum((1, 2)), torch.ones(3))
 
 
+def test_a_map_is_not_rounded_where_a_training_computes_in_16_bits() -> None:
+    mask = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)) > 0.5
+    attention = probabilities(2, 16, 9)
+    with torch.autocast("cpu", torch.bfloat16):
+        result = map_of(attention, mask)
+    assert torch.equal(result, map_of(attention, mask))
+
+
 def test_the_queries_that_any_mask_touches_count_by_its_area() -> None:
     mask = torch.zeros(2, 1, 40, 40)
     mask[0, 0, 3:9, 4:22] = 1
