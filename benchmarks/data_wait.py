@@ -37,10 +37,11 @@ from loader import machine, processor_seconds
 from loader_pipelines import BATCH
 from loader_shards import write_shards
 from torch import Tensor
+from training_module import make_module
 from training_scales import SCALES
 
 from rba.batch import Batch, Mode
-from rba.settings import build, compose_config, plain, without_sources
+from rba.settings import build, compose_config, plain
 from rba.training.module import RefineByAlignModule
 from rba.training.run import make_trainer
 
@@ -157,13 +158,7 @@ def measure(folder: Path, host: str, demand: float, seconds: float) -> dict[str,
          f"global_batch={BATCH}", f"per_device_batch={BATCH}", f"data.num_workers={workers}"],
     )  # fmt: skip
     (folder / "paper").mkdir(exist_ok=True)
-    module = StandIn(
-        build(without_sources(config.model.network)),
-        build(config.model.scheduler),
-        build(config.objective.loss),
-        optimizer=build(config.optimizer.factory),
-        learning_rates={n: config.optimizer.learning_rates[n] for n in ("connector", "unet")},
-    )
+    module = make_module(config, kind=StandIn)
     device = module.device_of_time = Device(Wall() if workers else Own(), waits)
     ahead = workers * config.data.prefetch
     clock = Clock(device, ahead, demand, seconds)

@@ -34,11 +34,11 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback
 from torch.utils.data import DataLoader
+from training_module import make_module
 from training_scales import SCALES, Stream
 
 from rba.settings import build, compose_config, plain, without_sources
 from rba.training.callbacks.ema import EMACallback
-from rba.training.module import RefineByAlignModule
 from rba.training.run import make_trainer
 
 PLAIN = "float32, eager"
@@ -114,14 +114,7 @@ def train(name: str, scale: str, device: str, steps: int, answers: Any) -> None:
     if name == TWICE:
         once = network.encode_images
         network.encode_images = lambda x: torch.cat([once(half) for half in x.chunk(2)])
-    module = RefineByAlignModule(
-        network,
-        build(config.model.scheduler),
-        build(config.objective.loss),
-        optimizer=build(config.optimizer.factory),
-        learning_rates={n: config.optimizer.learning_rates[n] for n in ("connector", "unet")},
-        warmup_steps=config.optimizer.warmup_steps,
-    )
+    module = make_module(config, network)
     before = copy.deepcopy(network.unet.state_dict()) if scale == "tiny" else {}
     watch, ema = Watch(), EMACallback(0.9999, config.callbacks.ema.device)
     trainer = make_trainer(

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
+from training_module import make_module
 from training_scales import SCALES, Stream
 
 from rba.models.trained_parts import choose_trained
@@ -68,16 +69,10 @@ def compose(cell: Mapping[str, Any], without: Sequence[str] = ()) -> tuple[Any, 
     return config, accumulation
 
 
-def make_module(config: Any, network: Any) -> RefineByAlignModule:
-    """Wire the module around a network as `train.py` does."""
+def adapted_module(config: Any, network: Any) -> RefineByAlignModule:
+    """Wire the module around a network of which the configured parts are trained."""
     choose_trained(network, config.train_parts, build(config.lora))
-    return RefineByAlignModule(
-        network,
-        build(config.model.scheduler),
-        build(config.objective.loss),
-        optimizer=build(config.optimizer.factory),
-        learning_rates=plain(config.optimizer.learning_rates),
-    )
+    return make_module(config, network)
 
 
 def estimate(cell: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,7 +83,7 @@ def estimate(cell: Mapping[str, Any]) -> dict[str, Any]:
         MemorySettings.of(plain(config), 1, accumulation),
         eight_bit=_EIGHT_BIT in LEVERS[cell["lever"]],
     )
-    return memory_estimate(make_module(config, outline), settings)
+    return memory_estimate(adapted_module(config, outline), settings)
 
 
 def measure(cell: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
@@ -131,7 +126,7 @@ def measure(cell: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
 
 def _train(config: Any, accumulation: int, batch: int) -> None:
     torch.manual_seed(0)
-    module = make_module(config, build(without_sources(config.model.network)))
+    module = adapted_module(config, build(without_sources(config.model.network)))
     wanted = ("speed", "encoding_cache", "skip_non_finite", "ema")
     trainer = make_trainer(
         plain(config.trainer) | {"enable_progress_bar": False, "limit_val_batches": 0},

@@ -33,13 +33,13 @@ from lightning.pytorch import Callback, LightningDataModule
 from loader import machine
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader
+from training_module import make_module
 from training_scales import SCALES, Stream
 
 from rba.data.order import SampleOrder
 from rba.data.stream import BatchSplit
-from rba.settings import build, compose_config, plain, without_sources
+from rba.settings import build, compose_config, plain
 from rba.training.callbacks.resume_checkpoint import ResumeCheckpoint
-from rba.training.module import RefineByAlignModule
 from rba.training.run import make_trainer
 
 WARM_UP = 4
@@ -170,13 +170,7 @@ def one_run(folder: Path, ranks: int, steps: int) -> None:
     run = folder / f"run{ranks}"
     run.mkdir(exist_ok=True)
     torch.manual_seed(0)
-    module = RefineByAlignModule(
-        build(without_sources(config.model.network)),
-        build(config.model.scheduler),
-        build(config.objective.loss),
-        optimizer=build(config.optimizer.factory),
-        learning_rates={n: config.optimizer.learning_rates[n] for n in ("connector", "unet")},
-    )
+    module = make_module(config)
     account, save = Account(steps), Save(run / "checkpoints", 10**6)
     trainer = make_trainer(
         plain(config.trainer) | {"enable_progress_bar": False, "limit_val_batches": 0},

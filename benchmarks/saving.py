@@ -21,12 +21,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 from lightning.pytorch import Callback
 from torch.utils.data import DataLoader
+from training_module import make_module
 from training_scales import SCALES, Stream
 
-from rba.settings import build, compose_config, plain, without_sources
+from rba.settings import compose_config, plain
 from rba.training.callbacks.ema import EMACallback
 from rba.training.callbacks.resume_checkpoint import ResumeCheckpoint
-from rba.training.module import RefineByAlignModule
 from rba.training.run import make_trainer
 
 EVERY = 3  # steps
@@ -74,14 +74,7 @@ def measure(scale: str, device: str, saves: int, *, background: bool) -> dict[st
         ],
     )
     torch.manual_seed(0)
-    module = RefineByAlignModule(
-        build(without_sources(config.model.network)),
-        build(config.model.scheduler),
-        build(config.objective.loss),
-        optimizer=build(config.optimizer.factory),
-        learning_rates={n: config.optimizer.learning_rates[n] for n in ("connector", "unet")},
-        facts={"image_size": config.model.image_size, "config": {}},
-    )
+    module = make_module(config)
     steps = EVERY * saves + 1
     with tempfile.TemporaryDirectory() as folder:
         saving, clock = Timed(folder, EVERY, background=background), Clock()

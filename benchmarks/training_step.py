@@ -42,13 +42,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 from lightning.pytorch import Callback
 from torch.utils.data import DataLoader
+from training_module import make_module
 from training_reference import Reference, Waits
 from training_scales import SCALES, Stream
 from utilisation import count_flops, largest, make_profile, matrix_rate
 
 from rba.batch import Batch
 from rba.settings import build, compose_config, plain, without_sources
-from rba.training.module import RefineByAlignModule
 from rba.training.run import make_trainer
 
 WARM_UP = 4  # steps that are not timed
@@ -140,14 +140,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     torch.manual_seed(0)
     network, scheduler = build(without_sources(config.model.network)), build(config.model.scheduler)
     reference = Reference(copy.deepcopy(network), scheduler, config, args.device)
-    module = RefineByAlignModule(
-        network,
-        scheduler,
-        build(config.objective.loss),
-        optimizer=build(config.optimizer.factory),
-        learning_rates={n: config.optimizer.learning_rates[n] for n in ("connector", "unet")},
-        warmup_steps=config.optimizer.warmup_steps,
-    )
+    module = make_module(config, network)
     size = args.batch or SCALES[args.scale][0]
     stream = iter(Stream(config.model.image_size, config.model.reference_size, size))
     batches = [next(stream) for _ in range(4)]
