@@ -218,7 +218,7 @@ def place_microseconds(world: int, each: int = 4, batches: int = 400) -> float:
     return statistics.median(found[10:])
 
 
-def keep_curves(rows: list[dict[str, Any]], places: list[tuple[int, float]]) -> None:
+def keep_curves(rows: list[dict[str, Any]], places: list[tuple[int, float]], folder: Path) -> None:
     """Write the growth curves."""
     command, about = "python benchmarks/ranks.py", machine(PACKAGES)
     curves = {
@@ -230,7 +230,9 @@ def keep_curves(rows: list[dict[str, Any]], places: list[tuple[int, float]]) -> 
         "places of a rank's batch": ("processor microseconds", places),
     }  # fmt: skip
     for name, (cost, points) in curves.items():
-        fitted = keep_growth(name, points, size="ranks", cost=cost, command=command, machine=about)
+        fitted = keep_growth(
+            name, points, size="ranks", cost=cost, command=command, machine=about, folder=folder
+        )
         print(f"{name}: {fitted}")
 
 
@@ -255,7 +257,7 @@ def main() -> None:
     places = [(world, place_microseconds(world)) for world in WORLDS]
     print(places)
     if len(rows) > 1:
-        keep_curves(rows, places)
+        keep_curves(rows, places, args.out.parent / "growth")
     facts = {"machine": machine(PACKAGES), "steps": args.steps, "rows": rows,
              "places_microseconds": places}  # fmt: skip
     args.out.write_text(json.dumps(facts, indent=1) + "\n")
